@@ -1,0 +1,66 @@
+# The lab's verbs. `make help` lists them; each sets up .venv by itself when needed.
+# Overrides go in ARGS: make sweep ARGS="model.depth=5 search.n_trials=50"
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep train report ui status test test-fast lint format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## set up .venv from the lock; afterwards .venv/bin/initlab is there
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' || \
+		{ echo "make: $(PYTHON) is not 3.11, 3.12 or 3.13; set PYTHON=/path/to/python" >&2; exit 2; }
+	@echo "setting up $(VENV) (once; some minutes)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+sweep: $(READY) ## search init scale and bias value on digits, track every run, write the report
+	@$(BIN)/initlab sweep $(ARGS)
+
+train: $(READY) ## train one network and log its run
+	@$(BIN)/initlab train $(ARGS)
+
+report: $(READY) ## make the HTML report of a study again
+	@$(BIN)/initlab report $(ARGS)
+
+ui: $(READY) ## serve the MLflow UI on 127.0.0.1
+	@$(BIN)/initlab ui $(ARGS)
+
+status: $(READY) ## list the studies and their trials
+	@$(BIN)/initlab status $(ARGS)
+
+test: $(READY) ## run all tests
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: $(READY) ## run the tests that take seconds
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+lint: $(READY) ## check format, style, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## pin what pyproject.toml asks for, at the newest versions, in requirements.lock
+	@rm -rf .lockenv && "$(PYTHON)" -m venv .lockenv
+	@.lockenv/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@.lockenv/bin/pip freeze --all --exclude pip --exclude initlab | sed 's/+cpu$$//' > requirements.lock
+	@rm -rf .lockenv
+
+clean: ## remove .venv and caches; studies under mlruns/ stay
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

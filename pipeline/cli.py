@@ -1,0 +1,117 @@
+"""The command line: ``initlab VERB key=value ...``, its help and its exit codes."""
+
+import importlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from pipeline import __version__
+from pipeline.errors import InitlabError, UsageError
+
+__all__ = ["VERBS", "main"]
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: its module and function of one name, its line of help, the flags it takes."""
+
+    name: str
+    help: str
+    flags: tuple[str, ...] = ()
+
+    def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
+        from pipeline.config import compose
+
+        config = compose(overrides)
+        function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
+        return function(config, flags)
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("sweep", "search init scale and bias value, confirm the winner, write the report"),
+        Verb("train", "train one network and log its run"),
+        Verb("report", "make the HTML report of a study again"),
+        Verb("ui", "serve the MLflow UI on 127.0.0.1"),
+        Verb("status", "list the studies and their trials", ("--json",)),
+    )
+}
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised in the main thread so that everything is closed on the way out."""
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    # A second signal must not cut the closing short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a verb; returns the exit code (0, 1, 2, 130 or 143)."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except InitlabError as error:
+        print(f"initlab: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("initlab: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        print("initlab: terminated; the same command goes on from here", file=sys.stderr)
+        return TERMINATED
+    except BrokenPipeError:
+        # Whoever read the output has gone (`initlab status | head`).
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"initlab {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in VERBS:
+        raise UsageError(f"{name!r} is no verb; it must be one of {', '.join(VERBS)}")
+    verb = VERBS[name]
+    if "-h" in rest or "--help" in rest:
+        print(_verb_help(verb))
+        return 0
+    flags = [a for a in rest if a.startswith("-")]
+    for flag in flags:
+        if flag not in verb.flags:
+            allowed = ", ".join(("--help", *verb.flags))
+            raise UsageError(f"{flag}: not a flag of {name}; allowed: {allowed}, and overrides key=value")
+    return verb.run([a for a in rest if not a.startswith("-")], flags)
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb.name:{width}}  {verb.help}" for verb in VERBS.values())
+    return f"initlab {__version__}: a laboratory for weight and bias initialisation\n\n" + (
+        f"usage: initlab VERB [key=value ...]\n\n{verbs}\n\n`initlab VERB --help` lists the keys."
+    )
+
+
+def _verb_help(verb: Verb) -> str:
+    from pipeline.config import choices, compose, groups, to_yaml
+
+    flags = "".join(f" [{flag}]" for flag in verb.flags)
+    names = {group: ", ".join(choices(group)) for group in groups()}
+    listed = "\n".join(f"  {group}={text}" for group, text in names.items())
+    defaults = "".join(f"  {line}\n" for line in to_yaml(compose([])).splitlines())
+    return (
+        f"initlab {verb.name}: {verb.help}\n\nusage: initlab {verb.name}{flags} [key=value ...]\n\n"
+        f"groups (weight_init=he_normal):\n{listed}\n\nkeys and their defaults (model.width=32):\n{defaults}"
+    )

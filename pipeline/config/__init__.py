@@ -1,0 +1,25 @@
+"""Configuration: the one place that knows Hydra and OmegaConf."""
+
+from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_tree, groups, to_yaml
+from pipeline.config.convert import config_hash, flatten, identity, parse, plain, with_values
+from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel
+
+__all__ = [
+    "CONF_DIR",
+    "MLP_TARGET",
+    "Config",
+    "CustomModel",
+    "MLPModel",
+    "build_model",
+    "choices",
+    "compose",
+    "compose_tree",
+    "config_hash",
+    "flatten",
+    "groups",
+    "identity",
+    "parse",
+    "plain",
+    "to_yaml",
+    "with_values",
+]

@@ -1,0 +1,155 @@
+"""Hydra and OmegaConf: from overrides on a command line to the typed configuration."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.convert import flatten, parse, plain, suggestion
+from pipeline.config.schema import Config, ModelConfig
+from pipeline.errors import UsageError
+
+__all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_tree", "groups", "to_yaml"]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Beside the package in a checkout, inside it in an installed wheel.
+CONF_DIR = next(d for d in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if d.is_dir())
+
+# Other names under which people know a scheme.
+ALIASES = {
+    "weight_init": {
+        "lecun": "lecun_normal",
+        "xavier_normal": "glorot_normal",
+        "xavier_uniform": "glorot_uniform",
+        "kaiming_normal": "he_normal",
+        "kaiming_uniform": "he_uniform",
+        "default": "pytorch",
+    },
+    "bias_init": {"default": "pytorch"},
+}
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """The configuration under ``overrides`` (``key=value``), or a ``UsageError``."""
+    return parse(compose_tree(overrides))
+
+
+def compose_tree(overrides: Sequence[str]) -> dict[str, Any]:
+    """The same as nested dicts, before types and ranges are checked."""
+    texts = [_resolved_alias(override) for override in _parsed(overrides)]
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config = hydra.compose("config", overrides=texts)
+        tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except MissingConfigException as error:
+        raise _unknown_choice(error, texts) from None
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {_one_line(error)}") from None
+    except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
+        raise _unknown_key(error, texts) from None
+    tree.pop("experiment", None)
+    return tree
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    parsed = []
+    for text in overrides:
+        if text.startswith("="):
+            raise UsageError(f"{text[:120]}: not of the form key=value")
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{text[:120]}: not of the form key=value ({reason[:120]})") from None
+        if override.is_sweep_override():
+            allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
+            raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
+        if (CONF_DIR / override.key_or_group).is_dir() and not isinstance(override.value(), str):
+            allowed = f"must be one of {', '.join(choices(override.key_or_group))}"
+            raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
+        parsed.append(override)
+    return parsed
+
+
+def _resolved_alias(override: Override) -> str:
+    text: str = override.input_line or ""
+    names = ALIASES.get(override.key_or_group, {})
+    value = override.value()
+    if isinstance(value, str) and value in names:
+        return text.replace(f"={value}", f"={names[value]}")
+    return text
+
+
+def choices(group: str) -> list[str]:
+    """The names that a configuration group can take."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml") if path.stem != "base")
+
+
+def groups() -> list[str]:
+    """The configuration groups."""
+    return sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
+
+
+def _unknown_choice(error: MissingConfigException, texts: Sequence[str]) -> UsageError:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return UsageError(_one_line(error))
+    return UsageError.of(group, name.removesuffix(".yaml"), f"must be one of {', '.join(choices(group))}")
+
+
+def _unknown_key(error: Exception, texts: Sequence[str]) -> UsageError:
+    named = re.search(
+        r"(?:Could not (?:override|append|delete)[^']*|No match in the defaults list[^']*)'([^']+)'", str(error)
+    )
+    if named is None:
+        return UsageError(_one_line(error))
+    key = named[1].split("@")[0].split("=")[0].lstrip("+~")
+    own = [t for t in texts if t.lstrip("+~").split("=")[0] == key]
+    given = own[0].partition("=")[2] if own else ""
+    known = flatten(compose_tree([t for t in texts if t not in own])) if own else {}
+    if key in known or any(k.startswith(f"{key}.") for k in known):
+        return UsageError.of(key, given, _one_line(error))
+    return UsageError.of(key, given, f"unknown key{suggestion(key, known)}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return str(yaml.safe_dump(plain(config), sort_keys=False))
+
+
+def build_model(model: ModelConfig, input_shape: Sequence[int], n_classes: int) -> Any:
+    """Instantiates the network of a configuration.
+
+    The constructor gets ``input_shape`` and ``n_classes`` where it has parameters of
+    those names, besides the keys that stand beside ``_target_``.
+
+    Raises:
+        UsageError: the target can't be imported or refuses its arguments.
+    """
+    node = model.model_dump(by_alias=True)
+    shape = {"input_shape": list(input_shape), "n_classes": n_classes}
+    try:
+        known = inspect.signature(get_object(node["_target_"])).parameters
+        built = instantiate(node, **{k: v for k, v in shape.items() if k in known and k not in node})
+    except UsageError:
+        raise
+    except Exception as error:  # a user's constructor may raise anything
+        reason = _one_line(error.__cause__ or error)
+        raise UsageError.of("model._target_", node["_target_"], f"can't be built ({reason})") from None
+    return built

@@ -1,0 +1,177 @@
+"""The configuration as types with ranges. What passes here can be trained on.
+
+The rest of the package reads these objects and knows neither OmegaConf nor Hydra.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from pipeline.activations import ACTIVATIONS
+from pipeline.data import SOURCES
+from pipeline.init import BIASES, WEIGHTS
+from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
+
+__all__ = ["MLP_TARGET", "Config", "CustomModel", "MLPModel", "OptimizerConfig"]
+
+MLP_TARGET = "pipeline.models.MLP"
+LARGEST = 1e30  # of a scale or bias: far beyond use, and finite in float32
+
+
+def _one_of(value: str, allowed: object) -> str:
+    names = sorted(allowed)  # type: ignore[call-overload]
+    if value not in names:
+        raise ValueError(f"must be one of {', '.join(names)}")
+    return value
+
+
+class Section(BaseModel):
+    """Immutable, exactly these keys, no coercion, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StudyConfig(Section):
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+
+
+class DatasetConfig(Section):
+    name: str
+    path: str | None
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)]
+    val_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    train_limit: Annotated[int, Field(ge=2)] | None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _one_of(name, [*SOURCES, "npz"])
+
+
+class MLPModel(Section):
+    target: Annotated[str, Field(alias="_target_")]
+    depth: Annotated[int, Field(ge=1, le=1000)]
+    width: Annotated[int, Field(ge=1, le=100_000)]
+    activation: str
+
+    @field_validator("activation")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _one_of(name, ACTIVATIONS)
+
+
+class CustomModel(Section):
+    """Any importable ``torch.nn.Module``; its other keys are its constructor's arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    target: Annotated[str, Field(alias="_target_")]
+
+
+def _model_kind(model: Any) -> str:
+    target = model.get("_target_") if isinstance(model, dict) else getattr(model, "target", None)
+    return "mlp" if target == MLP_TARGET else "custom"
+
+
+ModelConfig = Annotated[
+    Annotated[MLPModel, Tag("mlp")] | Annotated[CustomModel, Tag("custom")], Discriminator(_model_kind)
+]
+
+
+class WeightInitConfig(Section):
+    name: str
+    scale: Annotated[float, Field(ge=0, le=LARGEST)]
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _one_of(name, WEIGHTS)
+
+
+class BiasInitConfig(Section):
+    name: str
+    value: Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _one_of(name, BIASES)
+
+
+class SGDConfig(Section):
+    name: Literal["sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class AdamConfig(Section):
+    name: Literal["adam", "adamw"]
+    lr: Annotated[float, Field(gt=0)]
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    eps: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
+
+
+class TrainerConfig(Section):
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
+    batch_size: Annotated[int, Field(ge=1)]
+    dtype: Literal["float32", "float64"]
+    stack_size: Annotated[int, Field(ge=1, le=4096)]
+
+
+class ProbesConfig(Section):
+    points: Annotated[int, Field(ge=2, le=1000)]
+    rows: Annotated[int, Field(ge=2, le=100_000)]
+
+
+class SearchConfig(Section):
+    sampler: Literal["tpe", "random", "qmc", "gp", "grid"]
+    n_trials: Annotated[int, Field(ge=1, le=1_000_000)]
+    replicates: Annotated[int, Field(ge=1, le=CONFIRMATION_OFFSET)]
+    batch: Annotated[int, Field(ge=1, le=4096)]
+    objective: Literal["val/accuracy", "val/loss"]
+    confirm: Annotated[int, Field(ge=1, le=1000)]
+    grid_points: Annotated[int, Field(ge=1, le=1000)]
+    storage: str | None
+    space: dict[str, Any]
+    enqueue: list[dict[str, Any]]
+
+
+class TrackingConfig(Section):
+    uri: str | None
+    dir: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[str, Field(min_length=1, max_length=200)]
+    register_winner: Annotated[bool, Field(alias="register")]
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class LauncherConfig(Section):
+    name: Literal["local"]
+
+
+class ReportConfig(Section):
+    top: Annotated[int, Field(ge=1, le=100)]
+
+
+class Config(Section):
+    """The whole configuration; ``conf/`` holds the defaults and what each key means."""
+
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    device: Literal["cpu", "cuda", "auto"]
+    study: StudyConfig
+    dataset: DatasetConfig
+    model: ModelConfig
+    weight_init: WeightInitConfig
+    bias_init: BiasInitConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    probes: ProbesConfig
+    search: SearchConfig
+    tracking: TrackingConfig
+    launcher: LauncherConfig
+    report: ReportConfig

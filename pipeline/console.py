@@ -1,0 +1,75 @@
+"""What people read on a terminal: tables, notes, progress."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from pipeline.report import Row, Summary
+
+__all__ = ["Progress", "progress", "say", "study_table", "table"]
+
+
+def say(*lines: str) -> None:
+    """Prints lines at once, so that they don't overtake what comes from elsewhere."""
+    print(*lines, sep="\n", flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    cells = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    ]
+
+
+def study_table(summary: Summary) -> list[str]:
+    """The best trials and the worst."""
+    head = ["init", "val accuracy", "std", "effective width", "flat fraction", "trial"]
+    best = [_cells(row) for row in summary.best]
+    worst = [_cells(summary.worst)] if summary.count > len(summary.best) else []
+    lines = table(head, [*best, *worst])
+    if worst:
+        lines.insert(len(lines) - 1, f"... and the worst of {summary.count}:")
+    return lines
+
+
+def _cells(row: Row) -> list[str]:
+    numbers = [row.val_accuracy, row.spread, row.effective_width, row.flat_fraction]
+    title = row.title + (f" ({row.diverged} diverged)" if row.diverged else "")
+    return [title, *[f"{n:.3f}" for n in numbers], str(row.trial)]
+
+
+class Progress:
+    """A bar of trials done, the best so far and the time left."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def update(self, done: float) -> None:
+        """done: trials, in fractions."""
+        self._bar.update(max(0.0, done - self._bar.n))
+
+    def best(self, text: str) -> None:
+        """Shown behind the bar."""
+        self._bar.set_postfix_str(text, refresh=False)
+
+
+@contextmanager
+def progress(total: float, done: float, unit: str) -> Iterator[Progress]:
+    """A progress bar on stderr, where that is a terminal."""
+    form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}{postfix}]"
+    with tqdm(
+        total=total,
+        initial=done,
+        unit=unit,
+        bar_format=form,
+        disable=None if sys.stderr.isatty() else True,
+        leave=False,
+        dynamic_ncols=True,
+    ) as bar:
+        yield Progress(bar)

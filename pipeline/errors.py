@@ -1,0 +1,29 @@
+"""The two failures a user sees, each with the exit code it ends in."""
+
+__all__ = ["InitlabError", "RunError", "UsageError"]
+
+
+class InitlabError(Exception):
+    """A failure with a message written for the user.
+
+    Attributes:
+        exit_code: what the process ends with.
+    """
+
+    exit_code = 1
+
+
+class RunError(InitlabError):
+    """Something failed while running (exit 1)."""
+
+
+class UsageError(InitlabError):
+    """Bad configuration, data or usage (exit 2): names the key, the value and what is allowed."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, key: str, given: object, allowed: str) -> "UsageError":
+        """The standard form: ``key=given: allowed``, in one line."""
+        text = str(given).replace("\n", " ")
+        return cls(f"{key}={text[:120]}: {allowed}")

@@ -1,0 +1,91 @@
+"""What a network consists of, found by running it once: its weighted layers in order.
+
+Nothing here assumes an MLP. A *layer* is a module with a weight of two or more
+dimensions; it is *hidden* if an activation runs after it and before the next one. An
+activation is seen when it is a module (``nn.Tanh``), not a function call (``F.tanh``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.activations import Activation, activation_of
+
+__all__ = ["Layer", "Recorder", "trace_layers"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weighted layer.
+
+    Attributes:
+        name: the module's path; ``weight`` and ``bias`` are its parameters' names.
+        activation: what follows it, None for the output layer.
+        activation_path: the module path of that activation.
+    """
+
+    name: str
+    weight: str
+    bias: str | None
+    activation: Activation | None = None
+    activation_path: str | None = None
+
+    @property
+    def hidden(self) -> bool:
+        return self.activation is not None
+
+
+class Recorder:
+    """Records what goes into and comes out of chosen modules during a forward pass."""
+
+    def __init__(self, module: nn.Module, paths: list[str]) -> None:
+        self.modules = [(path, module.get_submodule(path)) for path in paths]
+        self.calls: list[tuple[str, Tensor, Tensor]] = []
+
+    @contextmanager
+    def recording(self) -> Iterator[list[tuple[str, Tensor, Tensor]]]:
+        """Within it, ``calls`` fills with (path, input, output) in order of execution."""
+        self.calls = []
+        handles = [m.register_forward_hook(self._hook(path)) for path, m in self.modules]
+        try:
+            yield self.calls
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, path: str):  # type: ignore[no-untyped-def]
+        def record(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            self.calls.append((path, args[0], output))
+
+        return record
+
+
+def _is_weighted(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+
+
+def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
+    """The weighted layers of ``module`` in order of execution.
+
+    Args:
+        module: the network, with real (not meta) parameters.
+        sample: a batch of inputs, ``(rows, *input_shape)``.
+    """
+    paths = [path for path, m in module.named_modules() if path and (_is_weighted(m) or activation_of(m) is not None)]
+    recorder = Recorder(module, paths)
+    with torch.no_grad(), recorder.recording() as calls:
+        module(sample)
+    layers: list[Layer] = []
+    for path, _, _ in calls:
+        child = module.get_submodule(path)
+        if _is_weighted(child):
+            bias = f"{path}.bias" if getattr(child, "bias", None) is not None else None
+            layers.append(Layer(path, f"{path}.weight", bias))
+        elif layers and not layers[-1].hidden:
+            last = layers[-1]
+            layers[-1] = Layer(last.name, last.weight, last.bias, activation_of(child), path)
+    return layers

@@ -1,0 +1,23 @@
+"""Names: what users type never becomes a path as it stands; what they read is short."""
+
+import hashlib
+import re
+
+from pipeline.config import Config
+
+__all__ = ["run_title", "slug"]
+
+
+def slug(name: str) -> str:
+    """A file name for any text: itself if it is plain, else its plain part and a hash."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:80].strip("-")
+    if safe == name:
+        return safe
+    return f"{safe or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def run_title(config: Config) -> str:
+    """``glorot_normal x1.2, bias 0.1``: what a run is, in the words of its init."""
+    weight, bias = config.weight_init, config.bias_init
+    kind = "bias" if bias.name == "constant" else f"{bias.name} bias"
+    return f"{weight.name} x{weight.scale:.4g}, {kind} {bias.value:.4g}"

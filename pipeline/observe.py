@@ -1,0 +1,125 @@
+"""What is looked at while a stack trains: losses, accuracies, probes, ties, divergence."""
+
+import torch
+from torch import Tensor
+
+from pipeline.dataset import Dataset
+from pipeline.layers import Layer
+from pipeline.plan import Plan
+from pipeline.probes import log_spaced, measure, take_snapshot
+from pipeline.records import LayerRow, MemberRecord
+from pipeline.stack import ROW_BLOCK, Parameters, Stack
+from pipeline.ties import TieClock
+
+__all__ = ["Observer"]
+
+
+class Observer:
+    """Fills one record a member. Looks at a stack, never changes it."""
+
+    def __init__(self, stack: Stack, layers: list[Layer], data: Dataset, plan: Plan) -> None:
+        self.stack, self.layers, self.data, self.plan = stack, layers, data, plan
+        self.records = [MemberRecord(seed=0) for _ in range(len(stack))]
+        self.clock = TieClock(stack, layers)
+        steps = plan.epochs * (len(data.x_train) // plan.batch_size)
+        self.probe_steps = set(log_spaced(steps, plan.probe_points))
+        self.last_step = steps
+        self.step = 0
+        self.first_bad = torch.zeros(len(stack), dtype=torch.int64)
+        self.update_ratio: Tensor | None = None
+        self._reset_running()
+        self._look_before()
+
+    def _reset_running(self) -> None:
+        zeros = torch.zeros(len(self.stack), dtype=torch.float64)
+        self.running_loss, self.running_hits, self.running_rows = zeros, zeros.clone(), 0
+
+    def _look_before(self) -> None:
+        train_loss, train_accuracy = self.stack.evaluate(self.data.x_train, self.data.y_train)
+        self._add("train/loss", train_loss)
+        self._add("train/accuracy", train_accuracy)
+        self._validate()
+        self._probe()
+        for i, record in enumerate(self.records):
+            record.init = {name: curve[0] for name, curve in record.curves.items()}
+            record.init["symmetry/broken_step"] = float(self.clock.broken_step[i])
+
+    def after_step(self, loss: Tensor, logits: Tensor, y: Tensor, updates: Parameters) -> None:
+        """Call after every step of the optimiser, with what it was made from."""
+        self.step += 1
+        count = len(self.stack)
+        loss = loss[:count].detach().cpu().to(torch.float64)
+        self.running_loss += loss
+        self.running_hits += (logits[:count].argmax(-1) == y[:count]).sum(-1).cpu()
+        self.running_rows += y.shape[1]
+        bad = ~loss.isfinite() & (self.first_bad == 0)
+        self.first_bad[bad] = self.step
+        self.clock.tick(self.step)
+        if self.step == 1 or self.step in self.probe_steps:
+            self.update_ratio = self._ratio(updates)
+            if self.step == 1:
+                self._store_first_update()
+        if self.step in self.probe_steps:
+            self._probe()
+
+    def after_epoch(self) -> None:
+        """Call after every epoch."""
+        steps = self.running_rows / self.plan.batch_size
+        self._add("train/loss", self.running_loss / steps)
+        accuracy = self.running_hits / self.running_rows
+        self._add("train/accuracy", torch.where(self.running_loss.isfinite(), accuracy, 0.0))
+        self._validate()
+        self._reset_running()
+
+    def finish(self, seeds: list[int]) -> list[MemberRecord]:
+        """The records, completed with the last values and the test part's."""
+        test_loss, test_accuracy = self.stack.evaluate(self.data.x_test, self.data.y_test)
+        finite = self.stack.finite()
+        for i, record in enumerate(self.records):
+            record.seed = seeds[i]
+            record.final = {name: curve[max(curve)] for name, curve in record.curves.items()}
+            record.final["test/loss"] = float(test_loss[i])
+            record.final["test/accuracy"] = float(test_accuracy[i])
+            record.final["symmetry/broken_step"] = float(self.clock.broken_step[i])
+            if self.first_bad[i]:
+                record.diverged_step = int(self.first_bad[i])
+            elif not finite[i]:
+                record.diverged_step = self.step
+        return self.records
+
+    def _validate(self) -> None:
+        loss, accuracy = self.stack.evaluate(self.data.x_val, self.data.y_val)
+        self._add("val/loss", loss)
+        self._add("val/accuracy", accuracy)
+
+    def _probe(self) -> None:
+        if not self.plan.probes:
+            return
+        rows = min(self.plan.probe_rows, len(self.data.x_train))
+        rows -= rows % ROW_BLOCK if rows > ROW_BLOCK else 0
+        x, y = self.data.x_train[:rows], self.data.y_train[:rows]
+        snapshot = take_snapshot(self.stack, self.layers, x, y, self.update_ratio)
+        found = measure(snapshot, self.plan.probes)
+        for name, values in found.network.items():
+            self._add(name, values)
+        for (layer, name), values in found.layers.items():
+            for record, value in zip(self.records, values.tolist(), strict=True):
+                record.layers.append(LayerRow(self.step, layer, name, value))
+
+    def _ratio(self, updates: Parameters) -> Tensor:
+        """Norm of the update over the norm of the weights it was added to; 0 if neither moved."""
+        weights = [layer.weight for layer in self.layers]
+        update = torch.cat([updates[name].flatten(1) for name in weights], 1)
+        after = torch.cat([self.stack.parameters[name].flatten(1) for name in weights], 1)
+        update, after = (t[: len(self.stack)].detach().to(torch.float64).cpu() for t in (update, after))
+        size = update.norm(dim=1)
+        return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))
+
+    def _store_first_update(self) -> None:
+        if "signal/update_ratio" in self.plan.probes and self.update_ratio is not None:
+            for record, value in zip(self.records, self.update_ratio.tolist(), strict=True):
+                record.init["signal/update_ratio"] = value
+
+    def _add(self, name: str, values: Tensor) -> None:
+        for record, value in zip(self.records, values.tolist(), strict=True):
+            record.add(name, self.step, value)

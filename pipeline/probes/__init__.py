@@ -1,0 +1,27 @@
+"""Probes: measurements of a network on a fixed probe batch.
+
+What is measured stands here, when in ``schedule``, how it is drawn in the report. To add
+a probe, write a function under a decorator, and its slow oracle in ``tests/oracles.py``.
+"""
+
+from pipeline.probes import redundancy, saturation, signal
+from pipeline.probes.measure import Measurement, measure
+from pipeline.probes.registry import PROBES, LayerProbe, NetworkProbe, Pool
+from pipeline.probes.schedule import log_spaced
+from pipeline.probes.snapshot import LayerState, Snapshot, take_snapshot
+
+__all__ = [
+    "PROBES",
+    "LayerProbe",
+    "LayerState",
+    "Measurement",
+    "NetworkProbe",
+    "Pool",
+    "Snapshot",
+    "log_spaced",
+    "measure",
+    "redundancy",
+    "saturation",
+    "signal",
+    "take_snapshot",
+]

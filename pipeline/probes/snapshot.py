@@ -1,0 +1,131 @@
+"""Everything a probe may look at, measured once for a whole stack on the probe batch."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+
+from pipeline.activations import Activation
+from pipeline.layers import Layer, Recorder
+from pipeline.stack import Parameters, Stack
+
+__all__ = ["LayerState", "Snapshot", "take_snapshot"]
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """One layer of S networks at one step, in float64. Units are neurons or channels.
+
+    Attributes:
+        weight: ``(S, units, fan_in)``. gradient: of the loss by it, the same shape.
+        bias: ``(S, units)``, zeros where the layer has none. bias_gradient: likewise.
+        z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
+            a feature map count as samples.
+        a: activations, the same shape.
+    """
+
+    name: str
+    activation: Activation | None
+    weight: Tensor
+    bias: Tensor
+    gradient: Tensor
+    bias_gradient: Tensor
+    z: Tensor | None
+    a: Tensor | None
+
+    @property
+    def units(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def rows(self) -> Tensor:
+        """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
+        return torch.cat([self.weight, self.bias[..., None]], -1)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """S networks at one step.
+
+    Attributes:
+        layers: all weighted layers in order of execution.
+        valid: ``(S,)``, False where a network has diverged: its tensors here are zeros and
+            what a probe finds there means nothing.
+        update_ratio: norm of the last update over norm of the weights, ``(S,)``; None
+            before the first step.
+    """
+
+    layers: list[LayerState]
+    valid: Tensor
+    update_ratio: Tensor | None = None
+
+    @property
+    def hidden(self) -> list[LayerState]:
+        return [layer for layer in self.layers if layer.activation is not None]
+
+
+def take_snapshot(
+    stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, update_ratio: Tensor | None = None
+) -> Snapshot:
+    """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``."""
+    paths = [layer.activation_path for layer in layers if layer.activation_path]
+    recorder = Recorder(stack.module, paths)
+    stack.module.eval()
+
+    def loss(parameters: Parameters, buffers: Parameters, x: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        with recorder.recording() as calls:
+            logits = functional_call(stack.module, (parameters, buffers), (x,))
+        signals = {path: (z, a) for path, z, a in calls}
+        return torch.nn.functional.cross_entropy(logits, y), signals
+
+    batch = x.expand(stack.size, *x.shape)
+    gradients, signals = vmap(grad(loss, has_aux=True))(stack.parameters, stack.buffers, batch)
+    states = [_state(layer, stack, gradients, signals) for layer in layers]
+    valid = torch.stack([_finite(t) for state in states for t in _tensors(state).values()]).all(0)
+    return Snapshot([_zeroed(state, valid) for state in states], valid, update_ratio)
+
+
+def _tensors(state: LayerState) -> dict[str, Tensor]:
+    return {name: t for name, t in vars(state).items() if isinstance(t, Tensor)}
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1).isfinite().all(1)
+
+
+def _zeroed(state: LayerState, valid: Tensor) -> LayerState:
+    if valid.all():
+        return state
+    keep = {name: t.where(valid.reshape(-1, *[1] * (t.ndim - 1)), 0.0) for name, t in _tensors(state).items()}
+    return replace(state, **keep)  # type: ignore[arg-type]
+
+
+def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: dict[str, tuple[Tensor, Tensor]]) -> LayerState:
+    count = len(stack)
+
+    def flat(tensors: Parameters, name: str) -> Tensor:
+        return tensors[name][:count].detach().to(torch.float64).flatten(2)
+
+    weight = flat(stack.parameters, layer.weight)
+    no_bias = weight.new_zeros(weight.shape[:2])
+    z, a = (None, None)
+    if layer.activation_path is not None:
+        z, a = (_by_unit(t[:count], weight.shape[1]) for t in signals[layer.activation_path])
+    return LayerState(
+        name=layer.name,
+        activation=layer.activation,
+        weight=weight,
+        bias=stack.parameters[layer.bias][:count].detach().to(torch.float64) if layer.bias else no_bias,
+        gradient=flat(gradients, layer.weight),
+        bias_gradient=gradients[layer.bias][:count].to(torch.float64) if layer.bias else no_bias,
+        z=z,
+        a=a,
+    )
+
+
+def _by_unit(signal: Tensor, units: int) -> Tensor:
+    """``(S, rows, ...)`` to float64 ``(S, samples, units)``: channels are axis 2 of a feature map."""
+    signal = signal.detach().to(torch.float64)
+    axis = 2 if signal.shape[2] == units else signal.ndim - 1
+    return signal.movedim(axis, -1).flatten(1, -2)

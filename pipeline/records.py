@@ -1,0 +1,88 @@
+"""What a training leaves behind: plain numbers, with no torch in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Curve", "LayerRow", "MemberRecord", "TrialRecord"]
+
+Curve = dict[int, float]
+"""step -> value"""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One probe of one hidden layer at one step, as a row of ``layers.parquet``."""
+
+    step: int
+    layer: str
+    metric: str
+    value: float
+
+
+@dataclass
+class MemberRecord:
+    """One trained network.
+
+    Attributes:
+        seed: the member's seed.
+        final: the metrics at the end; init: the same before the first step.
+        curves: the metrics on the way, against the step.
+        layers: probes by hidden layer.
+        diverged_step: the first step whose loss was not finite, None if there was none.
+        state: the trained ``state_dict`` as arrays, where it was asked for.
+    """
+
+    seed: int
+    final: dict[str, float] = field(default_factory=dict)
+    init: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    layers: list[LayerRow] = field(default_factory=list)
+    diverged_step: int | None = None
+    state: dict[str, np.ndarray] | None = None
+
+    def add(self, name: str, step: int, value: float) -> None:
+        """Adds a point to a curve."""
+        self.curves.setdefault(name, {})[step] = value
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The replicates of one trial."""
+
+    members: Sequence[MemberRecord]
+
+    @property
+    def diverged(self) -> int:
+        """How many replicates diverged."""
+        return sum(m.diverged_step is not None for m in self.members)
+
+    def mean(self, name: str) -> float:
+        """Mean of a final metric over replicates, NaN if no replicate has it."""
+        return _mean([m.final.get(name, np.nan) for m in self.members])
+
+    def means(self) -> dict[str, float]:
+        """Final metrics, and those before the first step as ``init/...``: means over replicates."""
+        finals = {name: self.mean(name) for name in self.members[0].final}
+        inits = {
+            f"init/{name}": _mean([m.init.get(name, np.nan) for m in self.members]) for name in self.members[0].init
+        }
+        return finals | inits
+
+    def spread(self, name: str) -> float:
+        """Standard deviation of a final metric over replicates (ddof 1), 0 for a single one."""
+        values = [m.final[name] for m in self.members]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def curves(self) -> dict[str, Curve]:
+        """Curves averaged over replicates."""
+        first = self.members[0].curves
+        return {
+            name: {step: _mean([m.curves[name][step] for m in self.members]) for step in curve}
+            for name, curve in first.items()
+        }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

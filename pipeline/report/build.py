@@ -1,0 +1,80 @@
+"""The report of a study: one HTML file that opens offline."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
+
+from pipeline import __version__
+from pipeline.config import Config
+from pipeline.names import slug
+from pipeline.report.figures import MAPS, heat_map, learning_curves, scatter
+from pipeline.report.summary import Summary, summarise
+from pipeline.tracking import StudyRuns
+
+__all__ = ["build_report", "report_path"]
+
+CURVES = {"val/accuracy": "Validation accuracy", "train/loss": "Training loss (nats)"}
+
+
+def report_path(config: Config, study: str) -> Path:
+    """Where the report of a study is written."""
+    return Path(config.tracking.dir) / "reports" / slug(study) / "report.html"
+
+
+def build_report(config: Config, runs: StudyRuns) -> Path:
+    """Writes the report from stored runs alone; returns its path."""
+    summary = summarise(runs, config.report.top)
+    page = _environment().get_template("report.html.j2")
+    html = page.render(
+        study=runs.study,
+        summary=summary,
+        confirmation=runs.confirmation,
+        replicates=runs.replicates,
+        maps=[_html(figure) for figure in _maps(runs.trials, runs.axes)],
+        axes=runs.axes,
+        curves=_curves(runs, summary) if summary else {},
+        plotlyjs=get_plotlyjs(),
+        dataset=runs.parent.data.params["dataset"],
+        parent=runs.parent.info.run_id,
+        config_hash=runs.parent.data.tags["initlab.config_hash"],
+        version=__version__,
+    )
+    path = report_path(config, runs.study)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_text(html, encoding="utf-8")
+    beside.replace(path)
+    return path
+
+
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined)
+
+
+def _maps(trials: pd.DataFrame, axes: list[str]) -> list[Figure]:
+    if trials.empty:
+        return []
+    labels = [f"trial {row.trial}" for row in trials.itertuples()]
+    numeric = [a for a in axes if pd.to_numeric(trials[f"params.{a}"], errors="coerce").notna().all()]
+    drawn = [metric for metric in MAPS if f"metrics.{metric}" in trials]
+    if len(numeric) >= 2:
+        return [heat_map(trials, numeric[0], numeric[1], metric, labels) for metric in drawn]
+    return [scatter(trials, axes[0], metric, labels) for metric in drawn]
+
+
+def _curves(runs: StudyRuns, summary: Summary) -> dict[str, str]:
+    chosen = {"best": summary.best[0], "median": summary.median, "worst": summary.worst}
+    titled = {f"{place}: {row.title}": row.run_id for place, row in chosen.items()}
+    return {
+        title: _html(learning_curves({name: runs.curve(run, metric) for name, run in titled.items()}, metric))
+        for metric, title in CURVES.items()
+    }
+
+
+def _html(figure: Figure) -> str:
+    config = {"displaylogo": False, "responsive": True}
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

@@ -1,0 +1,159 @@
+"""From configurations to trained members: groups what can share a stack, and runs it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import torch
+
+from pipeline.config import Config, build_model, flatten, plain
+from pipeline.data import SOURCES, Dataset, prepare, read_npz
+from pipeline.errors import UsageError
+from pipeline.init import InitSpec
+from pipeline.optim import OptimizerSpec
+from pipeline.plan import Member, Plan
+from pipeline.probes import PROBES
+from pipeline.records import MemberRecord
+from pipeline.train import train
+
+__all__ = ["Job", "check", "load_dataset", "network", "resolve_device", "run_jobs"]
+
+# What members of one stack may differ in; any other key decides the structure.
+NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay", "seed")
+IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train: a configuration, and the seed of this replicate."""
+
+    config: Config
+    seed: int
+    keep_state: bool = field(default=False, kw_only=True)
+
+    @property
+    def structure(self) -> str:
+        """Equal for jobs that can be trained as one stack."""
+        flat = flatten(plain(self.config))
+        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT)}
+        return json.dumps(kept, sort_keys=True)
+
+
+def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = None) -> list[MemberRecord]:
+    """Trains every job, in stacks of at most ``trainer.stack_size``.
+
+    Args:
+        on_progress: called after each epoch of each stack with the networks done so far,
+            counted in fractions.
+
+    Returns:
+        One record a job, in their order.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        groups.setdefault(job.structure, []).append(i)
+    records: dict[int, MemberRecord] = {}
+    for part in _stacks(jobs, list(groups.values())):
+        epochs = jobs[part[0]].config.trainer.epochs
+
+        def report(epoch: int, share: float = len(part) / epochs, before: int = len(records)) -> None:
+            if on_progress is not None:
+                on_progress(before + share * epoch)
+
+        trained = _run_stack([jobs[i] for i in part], report)
+        records |= dict(zip(part, trained, strict=True))
+    return [records[i] for i in range(len(jobs))]
+
+
+def _stacks(jobs: Sequence[Job], groups: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Each group in parts of at most its stack size."""
+    sized = [(group, jobs[group[0]].config.trainer.stack_size) for group in groups]
+    return [group[start : start + size] for group, size in sized for start in range(0, len(group), size)]
+
+
+def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[MemberRecord]:
+    config = jobs[0].config
+    data = load_dataset(config)
+    module = check(config, data)
+    plan = replace(_plan(config), keep_state=any(job.keep_state for job in jobs))
+    on_device = data.to(plan.device, plan.torch_dtype)
+    return train(module, on_device, [_member(job) for job in jobs], plan, on_epoch)
+
+
+def check(config: Config, data: Dataset) -> torch.nn.Module:
+    """The network, once everything that could be wrong with a run has been looked at."""
+    resolve_device(config.device)
+    if config.trainer.batch_size > len(data.x_train):
+        allowed = f"must be at most the {len(data.x_train)} training rows of {data.name}"
+        raise UsageError.of("trainer.batch_size", config.trainer.batch_size, allowed)
+    return network(config, data)
+
+
+def network(config: Config, data: Dataset) -> torch.nn.Module:
+    """The network of a configuration, checked on two rows of its data. Same seed, same network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        module = build_model(config.model, data.input_shape, data.n_classes)
+    target = config.model.target
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError.of("model._target_", target, f"makes a {type(module).__name__}, not a torch.nn.Module")
+    if next(module.parameters(), None) is None:
+        raise UsageError.of("model._target_", target, "has no parameters to train")
+    try:
+        with torch.no_grad():
+            shape = tuple(module(data.x_train[:2]).shape)
+    except Exception as error:  # a user's network may raise anything
+        reason = " ".join(str(error).split())[:150]
+        raise UsageError.of("model._target_", target, f"fails on inputs {data.input_shape} ({reason})") from None
+    if shape != (2, data.n_classes):
+        allowed = f"must give logits (rows, {data.n_classes}), gives {shape} for 2 rows"
+        raise UsageError.of("model._target_", target, allowed)
+    return module
+
+
+def _member(job: Job) -> Member:
+    weight, bias, optimizer = job.config.weight_init, job.config.bias_init, job.config.optimizer
+    init = InitSpec(weight.name, weight.scale, bias.name, bias.value)
+    return Member(job.seed, init, optimizer.lr, optimizer.weight_decay)
+
+
+def _plan(config: Config) -> Plan:
+    shared = config.optimizer.model_dump(exclude={"lr", "weight_decay"})
+    return Plan(
+        epochs=config.trainer.epochs,
+        batch_size=config.trainer.batch_size,
+        optimizer=OptimizerSpec(**shared),
+        dtype=config.trainer.dtype,
+        device=resolve_device(config.device),
+        probes=tuple(PROBES),
+        probe_points=config.probes.points,
+        probe_rows=config.probes.rows,
+    )
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` to what is there; ``UsageError`` for a device that isn't."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError.of("device", device, "no CUDA device is available here; use cpu or auto")
+    return device
+
+
+def load_dataset(config: Config) -> Dataset:
+    """The dataset of a configuration; loaded once in a process."""
+    d = config.dataset
+    return _load(d.name, d.path, d.split_seed, d.val_fraction, d.test_fraction, d.train_limit)
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, path: str | None, split_seed: int, val: float, test: float, limit: int | None) -> Dataset:
+    if path is None and val + test >= 1:
+        raise UsageError.of(
+            "dataset.val_fraction", val, f"with dataset.test_fraction={test} nothing is left to train on"
+        )
+    if path is None and name not in SOURCES:
+        raise UsageError.of("dataset.path", path, "dataset=npz needs the path of a local .npz file")
+    raw = read_npz(path) if path is not None else SOURCES[name]()
+    return prepare(raw, split_seed, val, test, limit)

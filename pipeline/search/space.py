@@ -1,0 +1,163 @@
+"""The search space: axes of the configuration, and how Optuna sees them.
+
+An axis may be logarithmic and hold exact 0 besides. Optuna has no such distribution, so
+the axis is made longer below ``low`` by a stretch that holds ``ZERO_SHARE`` of it, and
+everything there means 0: next to the smallest values, where 0 belongs, for any sampler.
+A trial's true values stand in its user attribute ``values``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from pipeline.config import Config, flatten, plain, with_values
+from pipeline.errors import UsageError
+from pipeline.init import BIASES, WEIGHTS
+
+__all__ = ["Axis", "axes_of", "inert_axes"]
+
+ZERO_SHARE = 0.1
+FIELDS = {"low", "high", "log", "zero", "int", "choices"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key of the configuration to search over: ``choices``, or ``low`` to ``high``."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    zero: bool = False
+    integer: bool = False
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def _floor(self) -> float:
+        """Where the stretch that means 0 begins."""
+        if not self.zero:
+            return self.low
+        stretch = ZERO_SHARE / (1 - ZERO_SHARE)
+        return float(self.low * (self.low / self.high) ** stretch)
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.integer:
+            return IntDistribution(round(self.low), round(self.high), log=self.log)
+        return FloatDistribution(self._floor, self.high, log=self.log)
+
+    def decode(self, raw: Any) -> Any:
+        """What the configuration gets for Optuna's value."""
+        return 0.0 if self.zero and raw < self.low else raw
+
+    def encode(self, value: Any) -> Any:
+        """What Optuna gets for a value of the configuration."""
+        if self.zero and value == 0:
+            return self._floor
+        return value
+
+    def contains(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        return bool((self.zero and value == 0) or self.low <= value <= self.high)
+
+    def grid(self, points: int) -> list[Any]:
+        """``points`` values from low to high, in Optuna's terms; 0 in addition."""
+        if self.choices:
+            return list(self.choices)
+        spaced = np.geomspace(self.low, self.high, points) if self.log else np.linspace(self.low, self.high, points)
+        values = sorted({round(v) for v in spaced.tolist()}) if self.integer else spaced.tolist()
+        # Rounding may carry the ends outside by one bit.
+        values = [min(max(v, self.low), self.high) for v in values]
+        return [self._floor, *values] if self.zero else values
+
+
+def axes_of(config: Config) -> list[Axis]:
+    """The axes of ``search.space`` that have an effect, or ``UsageError``."""
+    axes = [_axis(key, spec) for key, spec in _specs(config.search.space).items()]
+    inert = inert_axes(config)
+    axes = [axis for axis in axes if axis.key not in inert]
+    for axis in axes:
+        _check(axis, config)
+    return axes
+
+
+def inert_axes(config: Config) -> dict[str, str]:
+    """Axes that could change nothing, with the reason: ``{key: scheme}``."""
+    keys = _specs(config.search.space)
+    inert = {}
+    if "weight_init.name" not in keys and not WEIGHTS[config.weight_init.name].scaled:
+        inert["weight_init.scale"] = f"weight_init={config.weight_init.name}"
+    if "bias_init.name" not in keys and not BIASES[config.bias_init.name].valued:
+        inert["bias_init.value"] = f"bias_init={config.bias_init.name}"
+    return {key: scheme for key, scheme in inert.items() if key in keys}
+
+
+def _specs(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of the space: nodes that have ``low``, ``high`` or ``choices``."""
+    found: dict[str, Any] = {}
+    for key, node in space.items():
+        path = f"{prefix}{key}"
+        if isinstance(node, Mapping) and node and not FIELDS & set(node):
+            found |= _specs(node, f"{path}.")
+        else:
+            found[path] = node
+    return found
+
+
+def _axis(key: str, spec: Any) -> Axis:
+    name = f"search.space.{key}"
+    if not isinstance(spec, Mapping) or not ({"low", "high"} <= set(spec) or "choices" in spec):
+        raise UsageError.of(name, spec, "must be {low, high[, log, zero, int]} or {choices: [...]}")
+    unknown = sorted(set(spec) - FIELDS)
+    if unknown:
+        raise UsageError.of(f"{name}.{unknown[0]}", spec[unknown[0]], f"unknown; allowed: {', '.join(sorted(FIELDS))}")
+    if "choices" in spec:
+        return _categorical(name, key, spec)
+    for end in ("low", "high"):
+        if isinstance(spec[end], bool) or not isinstance(spec[end], int | float) or not np.isfinite(spec[end]):
+            raise UsageError.of(f"{name}.{end}", spec[end], "must be a finite number")
+    for flag in ("log", "zero", "int"):
+        if not isinstance(spec.get(flag, False), bool):
+            raise UsageError.of(f"{name}.{flag}", spec[flag], "must be true or false")
+    flags = {"log": spec.get("log", False), "zero": spec.get("zero", False), "integer": spec.get("int", False)}
+    axis = Axis(key, spec["low"], spec["high"], **flags)
+    if axis.low > axis.high:
+        raise UsageError.of(f"{name}.low", axis.low, f"must be at most high={axis.high}")
+    if axis.log and axis.low <= 0:
+        raise UsageError.of(f"{name}.low", axis.low, "must be above 0 on a log axis (zero: true adds exact 0)")
+    if axis.zero and (not axis.log or axis.integer or axis.low == axis.high):
+        raise UsageError.of(f"{name}.zero", True, "needs log: true, a continuous axis and low < high")
+    return axis
+
+
+def _categorical(name: str, key: str, spec: Mapping[str, Any]) -> Axis:
+    choices = spec["choices"]
+    if not isinstance(choices, list) or not choices or any(isinstance(c, list | dict) for c in choices):
+        raise UsageError.of(f"{name}.choices", choices, "must be a list of one or more plain values")
+    if len(set(map(repr, choices))) != len(choices):
+        raise UsageError.of(f"{name}.choices", choices, "must not repeat a value")
+    if len(spec) > 1:
+        raise UsageError.of(name, dict(spec), "has choices, so low, high, log, zero and int don't apply")
+    return Axis(key, choices=tuple(choices))
+
+
+def _check(axis: Axis, config: Config) -> None:
+    """The ends of an axis must be valid values of its key."""
+    if axis.key.split(".")[0] in ("search", "study", "tracking", "report", "launcher", "seed"):
+        raise UsageError.of(f"search.space.{axis.key}", "...", "can't be searched: it isn't part of a single run")
+    current = flatten(plain(config)).get(axis.key)
+    ends = axis.choices or (axis.low, axis.high)
+    for end in ends:
+        value = float(end) if isinstance(current, float) and not axis.choices else end
+        with_values(config, {axis.key: value})

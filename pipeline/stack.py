@@ -1,0 +1,166 @@
+"""A stack: S networks of one structure, held as one set of tensors with a leading axis S.
+
+A member's float32 numbers must be the same to the last bit whatever shares its stack and
+wherever it sits. Three things make it so, and ``tests/test_stack.py`` checks them:
+
+* matrix products don't depend on the slot: ``MKL_CBWR`` in ``pipeline/__init__.py``;
+* elementwise kernels treat the last few elements of a tensor apart, with other rounding
+  (sigmoid does): every tensor is a whole number of SIMD blocks, because S times the rows
+  of a batch is a multiple of ``ROW_BLOCK``. Where rows alone don't give that, the stack
+  is padded with copies of its first member;
+* nothing is split between threads: training runs under ``one_thread``.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from pipeline.errors import UsageError
+
+__all__ = ["ROW_BLOCK", "Parameters", "Stack", "one_thread", "padded_size"]
+
+Parameters = dict[str, Tensor]
+
+# Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
+ROW_BLOCK = 32
+# Rows of one evaluation pass, a multiple of ROW_BLOCK; bounds its memory.
+EVALUATION_ROWS = 1024
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, torch computes on one thread, so that no sum is split in two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def padded_size(members: int, batch_size: int) -> int:
+    """The smallest stack for ``members`` in which S * batch_size is a multiple of ROW_BLOCK."""
+    block = ROW_BLOCK // math.gcd(ROW_BLOCK, batch_size)
+    return -(-members // block) * block
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits, y)
+
+
+def _refuse_dropout(module: nn.Module) -> None:
+    for name, child in module.named_modules():
+        if isinstance(child, nn.modules.dropout._DropoutNd) and child.p > 0:
+            raise UsageError.of(f"model ({name}).p", child.p, "dropout can't be stacked yet; use 0")
+
+
+class Stack:
+    """S networks with the structure of ``module``.
+
+    Args:
+        module: the structure; its own parameter values are not used.
+        members: the parameters of each, as named by ``module.named_parameters()``.
+        dtype: float32 or float64.
+        batch_size: rows of a training batch, for padding.
+
+    Attributes:
+        parameters: ``{name: (S, *shape)}``; S counts the padding, ``len(stack)`` doesn't.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        members: list[Parameters],
+        dtype: torch.dtype,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _refuse_dropout(module)
+        self.module = copy.deepcopy(module).to(device, dtype)
+        self.count = len(members)
+        self.size = padded_size(self.count, batch_size)
+        filled = members + members[:1] * (self.size - self.count)
+        self.parameters = {
+            name: torch.stack([member[name] for member in filled]).to(device, dtype) for name in members[0]
+        }
+        self.buffers: Parameters = {
+            name: b.expand(self.size, *b.shape).clone() for name, b in self.module.named_buffers()
+        }
+        self._gradients: Callable[..., tuple[Parameters, tuple[Tensor, Tensor]]] = vmap(
+            grad_and_value(self._loss, has_aux=True)
+        )
+        self._forward: Callable[[Parameters, Parameters, Tensor], Tensor] = vmap(self._call)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def _call(self, parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.module, (parameters, buffers), (x,))
+        return logits
+
+    def _loss(self, parameters: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._call(parameters, buffers, x)
+        return _cross_entropy(logits, y), logits
+
+    def gradients(self, x: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
+        """Gradients, losses and logits of every member on its own batch.
+
+        The loss is the mean over the batch; members don't mix, so each gradient is what
+        the member alone would get.
+
+        Args:
+            x: ``(S, rows, *input_shape)``. y: ``(S, rows)`` class indices.
+
+        Returns:
+            ``{name: (S, *shape)}``, ``(S,)`` in nats, ``(S, rows, classes)``.
+        """
+        self.module.train()
+        gradients, (loss, logits) = self._gradients(self.parameters, self.buffers, x, y)
+        return gradients, loss, logits
+
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss (nats) and accuracy (0..1) of each member on the same rows.
+
+        A network whose logits are not finite predicts nothing: its accuracy there is 0.
+
+        Args:
+            x: ``(rows, *input_shape)``. y: ``(rows,)``.
+
+        Returns:
+            Two float64 tensors ``(count,)``.
+        """
+        loss = torch.zeros(self.count, dtype=torch.float64, device=x.device)
+        hits = torch.zeros_like(loss)
+        for start in range(0, len(x), EVALUATION_ROWS):
+            rows = x[start : start + EVALUATION_ROWS]
+            labels = y[start : start + EVALUATION_ROWS]
+            logits = self.logits(rows)[: self.count].to(torch.float64)
+            targets = labels.expand(self.count, -1)
+            loss += nn.functional.cross_entropy(logits.mT, targets, reduction="none").sum(1)
+            correct = (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
+            hits += correct.sum(1)
+        return loss / len(x), hits / len(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits ``(S, rows, classes)`` of every member on the same ``(rows, *input_shape)``."""
+        rows = len(x)
+        spare = -rows % ROW_BLOCK
+        whole = torch.cat([x, x[:1].expand(spare, *x.shape[1:])]) if spare else x
+        self.module.eval()
+        with torch.no_grad():
+            return self._forward(self.parameters, self.buffers, whole.expand(self.size, *whole.shape))[:, :rows]
+
+    def member(self, index: int) -> Parameters:
+        """A copy of one member's parameters and buffers, as in a ``state_dict``."""
+        state = self.parameters | self.buffers
+        return {name: p[index].detach().clone() for name, p in state.items()}
+
+    def finite(self) -> Tensor:
+        """Which members' parameters are all finite: ``(count,)`` booleans."""
+        checks = [p[: self.count].flatten(1).isfinite().all(1) for p in self.parameters.values()]
+        return torch.stack(checks).all(0)

@@ -1,0 +1,82 @@
+"""The clock of ``symmetry/broken_step``: when the last exact tie between neurons broke.
+
+Two hidden neurons of a layer are tied while their incoming rows and biases are equal to
+the last bit. A tie is looked for in every step, at the cost of one comparison a neuron.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.layers import Layer
+from pipeline.stack import Stack
+
+__all__ = ["NEVER", "TieClock"]
+
+NEVER = -1
+
+
+class TieClock:
+    """Watches the ties of each member of a stack.
+
+    Attributes:
+        broken_step: ``(count,)``: the first step at which no exact tie is left, -1 while
+            there is one.
+    """
+
+    def __init__(self, stack: Stack, layers: list[Layer]) -> None:
+        self.stack = stack
+        self.layers = [layer for layer in layers if layer.hidden]
+        self.broken_step = np.full(len(stack), NEVER)
+        # {layer: (member, neuron, its twin)}, for members that still have a tie.
+        self.pairs: list[np.ndarray] = [np.empty((0, 3), dtype=np.int64) for _ in self.layers]
+        self._rescan(np.arange(len(stack)), step=0)
+
+    def tick(self, step: int) -> None:
+        """Call after every step of the optimiser."""
+        watched = np.flatnonzero(self.broken_step == NEVER)
+        if not watched.size:
+            return
+        tied = np.zeros(len(self.stack), dtype=bool)
+        for layer, pairs in zip(self.layers, self.pairs, strict=True):
+            if len(pairs):
+                tied[pairs[self._still_equal(layer, pairs), 0]] = True
+        loose = watched[~tied[watched]]
+        if loose.size:
+            # None of the twins we knew agree; two others may (a class can split in two).
+            self._rescan(loose, step)
+
+    def _rows(self, layer: Layer) -> Tensor:
+        weight = self.stack.parameters[layer.weight].detach().flatten(2)
+        if layer.bias is None:
+            return weight
+        return torch.cat([weight, self.stack.parameters[layer.bias].detach()[..., None]], -1)
+
+    def _still_equal(self, layer: Layer, pairs: np.ndarray) -> np.ndarray:
+        rows = self._rows(layer)
+        member, neuron, twin = torch.as_tensor(pairs, device=rows.device).T
+        a, b = rows[member, neuron], rows[member, twin]
+        # A network that diverged has not broken its ties by that: NaN equals NaN here.
+        equal: np.ndarray = ((a == b) | (a.isnan() & b.isnan())).all(-1).cpu().numpy()
+        return equal
+
+    def _rescan(self, members: np.ndarray, step: int) -> None:
+        found = [self._find(layer, members) for layer in self.layers]
+        tied = np.unique(np.concatenate([pairs[:, 0] for pairs in found])) if found else np.empty(0)
+        self.broken_step[np.setdiff1d(members, tied)] = step
+        self.pairs = [
+            np.concatenate([old[~np.isin(old[:, 0], members)], new]) for old, new in zip(self.pairs, found, strict=True)
+        ]
+
+    def _find(self, layer: Layer, members: np.ndarray) -> np.ndarray:
+        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
+        pairs = [[m, i, twin] for m in members for i, twin in _twins(rows[m])]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+
+
+def _twins(rows: np.ndarray) -> list[tuple[int, int]]:
+    """(neuron, first earlier neuron with the same row to the last bit), for each that has one."""
+    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 becomes 0.0
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return [(i, int(first[k])) for i, k in enumerate(inverse) if first[k] != i]

@@ -1,0 +1,101 @@
+"""From the lab's records to MLflow's metrics, params, tags and artifacts."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import mlflow.data
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+from pipeline.config import Config, CustomModel, config_hash, flatten, to_yaml
+from pipeline.data import Dataset
+from pipeline.records import TrialRecord
+
+__all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
+
+SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
+
+
+def metrics_of(record: TrialRecord) -> list[Metric]:
+    """Curves with their steps, then what has no step. Values that aren't finite are left out and counted."""
+    now = int(time.time() * 1000)
+    points = [(name, value, step) for name, curve in record.curves().items() for step, value in sorted(curve.items())]
+    curves = record.curves()
+    last = max(step for curve in curves.values() for step in curve)
+    points += [(name, value, last) for name, value in record.means().items() if name not in curves]
+    points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
+    points += [(name, value, last) for name, value in _best(curves).items()]
+    points.append(("health/diverged_replicates", float(record.diverged), last))
+    bad = sum(not math.isfinite(value) for _, value, _ in points)
+    points.append(("health/nonfinite_values", float(bad), last))
+    return [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+
+
+def _best(curves: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    accuracy = curves["val/accuracy"]
+    best_step = max(accuracy, key=lambda step: accuracy[step])
+    return {"best/val/accuracy": accuracy[best_step], "best/step": float(best_step)}
+
+
+def params_of(config: Config, swept: Mapping[str, object], seeds: Sequence[int]) -> list[Param]:
+    """The identifying keys and the swept ones."""
+    params: dict[str, object] = {
+        "dataset": config.dataset.name,
+        "weight_init": config.weight_init.name,
+        "weight_init.scale": config.weight_init.scale,
+        "bias_init": config.bias_init.name,
+        "bias_init.value": config.bias_init.value,
+        "optimizer": config.optimizer.name,
+        "optimizer.lr": config.optimizer.lr,
+        "trainer.epochs": config.trainer.epochs,
+        "trainer.batch_size": config.trainer.batch_size,
+        "trainer.dtype": config.trainer.dtype,
+        "seed": config.seed,
+        "seeds": ",".join(map(str, seeds)),
+    }
+    model = {f"model.{key}": value for key, value in flatten(config.model.model_dump(by_alias=True)).items()}
+    if not isinstance(config.model, CustomModel):
+        del model["model._target_"]
+    return [Param(k, str(v)[:6000]) for k, v in (params | model | dict(swept)).items()]
+
+
+def identity_tags(kind: str, config: Config, study: str | None, digest: str) -> dict[str, str]:
+    """The tags that every run of the lab carries."""
+    tags = {"initlab.kind": kind, "initlab.config_hash": config_hash(config), "initlab.data_digest": digest}
+    return tags | ({"initlab.study": study} if study else {})
+
+
+def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """MLflow's form of tags."""
+    return [RunTag(key, value[:8000]) for key, value in tags.items()]
+
+
+def dataset_input(data: Dataset) -> DatasetInput:
+    """The dataset as MLflow shows it: schema, profile, and the digest of the data and split."""
+    dataset = mlflow.data.from_numpy(  # type: ignore[attr-defined]
+        data.x_train.numpy(), targets=data.y_train.numpy(), name=data.name, digest=data.digest[:32]
+    )
+    return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+
+
+def write_artifacts(folder: Path, config: Config, record: TrialRecord | None = None) -> None:
+    """``config.yaml``, and ``layers.parquet`` of a record, into ``folder``."""
+    (folder / "config.yaml").write_text(to_yaml(config))
+    if record is not None:
+        pq.write_table(_layer_table(record), folder / "layers.parquet")
+
+
+def _layer_table(record: TrialRecord) -> pa.Table:
+    """One row a (replicate, step, layer, metric): ``replicate seed step layer metric value``."""
+    rows = [
+        (i, member.seed, row.step, row.layer, row.metric, row.value)
+        for i, member in enumerate(record.members)
+        for row in member.layers
+    ]
+    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 6
+    names = ["replicate", "seed", "step", "layer", "metric", "value"]
+    types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.float64()]
+    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})

@@ -1,0 +1,85 @@
+"""Reads a study back from MLflow, for reports: what is shown is what was stored."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from mlflow.entities import Run
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.records import Curve
+from pipeline.tracking.confirmation import Confirmation
+from pipeline.tracking.runs import PARENT, find_parent, quoted
+from pipeline.tracking.store import Store, open_store
+
+__all__ = ["StudyRuns", "read_study"]
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """The stored runs of a study.
+
+    Attributes:
+        trials: one row a finished child: ``run_id``, ``title``, ``trial``, every param as
+            ``params.KEY`` and every metric's last value as ``metrics.KEY``.
+    """
+
+    store: Store
+    study: str
+    parent: Run
+    trials: pd.DataFrame
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        return Confirmation.of(self.parent)
+
+    @property
+    def objective(self) -> str:
+        return str(self.parent.data.params["search.objective"])
+
+    @property
+    def replicates(self) -> int:
+        return int(self.parent.data.params["search.replicates"])
+
+    @property
+    def axes(self) -> list[str]:
+        """The keys that the study searched."""
+        return str(self.parent.data.params["search.axes"]).split(",")
+
+    def curve(self, run_id: str, metric: str) -> Curve:
+        """One metric of one run against the step."""
+        return {m.step: m.value for m in self.store.client.get_metric_history(run_id, metric)}
+
+
+def read_study(config: Config, study: str) -> StudyRuns:
+    """Reads a study; ``UsageError`` if the store holds none of that name."""
+    store = open_store(config)
+    parent = find_parent(store, study)
+    if parent is None:
+        raise UsageError.of("study.name", study, "no such study in the MLflow store; `initlab status` lists them")
+    rows = [_row(run) for run in _children(store, parent.info.run_id)]
+    trials = pd.DataFrame(rows)
+    if rows:
+        trials = trials.sort_values("trial").drop_duplicates("trial", keep="last").reset_index(drop=True)
+    return StudyRuns(store, study, parent, trials)
+
+
+def _children(store: Store, parent: str) -> list[Run]:
+    children = f"tags.`{PARENT}` = {quoted(parent)} AND attributes.status = 'FINISHED'"
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = store.client.search_runs([store.experiment], children, max_results=PAGE, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _row(run: Run) -> dict[str, object]:
+    row: dict[str, object] = {"run_id": run.info.run_id, "title": run.info.run_name}
+    row["trial"] = int(run.data.tags["initlab.trial"])
+    row |= {f"params.{key}": value for key, value in run.data.params.items()}
+    return row | {f"metrics.{key}": value for key, value in run.data.metrics.items()}

@@ -1,0 +1,161 @@
+"""Writes runs: a study as a parent, its trials as children, or a single training."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mlflow.entities import DatasetInput, Metric, Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.config import Config
+from pipeline.data import Dataset
+from pipeline.names import run_title
+from pipeline.records import MemberRecord, TrialRecord
+from pipeline.tracking.confirmation import Confirmation
+from pipeline.tracking.entities import (
+    dataset_input,
+    identity_tags,
+    metrics_of,
+    params_of,
+    run_tags,
+    write_artifacts,
+)
+from pipeline.tracking.store import Store, open_store
+
+__all__ = ["StudyTracker", "find_parent", "track_single"]
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+
+
+def quoted(text: str) -> str:
+    """A string literal of MLflow's search language."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def find_parent(store: Store, study: str) -> Run | None:
+    """The parent run of a study, None if there is none yet."""
+    runs = store.client.search_runs(
+        [store.experiment], f"tags.`initlab.study` = {quoted(study)} AND tags.`initlab.kind` = 'study'", max_results=1
+    )
+    return runs[0] if runs else None
+
+
+class StudyTracker:
+    """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training."""
+
+    def __init__(self, config: Config, study: str, axes: Sequence[str], data: Dataset) -> None:
+        self.config, self.study, self.axes, self.data = config, study, axes, data
+        self._inputs: DatasetInput | None = None
+        self._store: Store | None = None
+        self.parent = ""
+
+    @property
+    def store(self) -> Store:
+        """The store, opened when it is first needed (a fresh one takes seconds)."""
+        if self._store is None:
+            self._store = open_store(self.config)
+        return self._store
+
+    def begin(self) -> None:
+        """Creates the parent run, or takes it up again."""
+        client = self.store.client
+        found = find_parent(self.store, self.study)
+        if found is not None:
+            self.parent = found.info.run_id
+            client.update_run(self.parent, status="RUNNING")
+            self._close_stale()
+            return
+        tags = identity_tags("study", self.config, self.study, self.data.digest)
+        run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
+        self.parent = run.info.run_id
+        params = {
+            "search.sampler": self.config.search.sampler,
+            "search.replicates": self.config.search.replicates,
+            "search.objective": self.config.search.objective,
+            "search.axes": ",".join(self.axes),
+        }
+        # What differs from child to child is no property of the study.
+        kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
+        client.log_batch(self.parent, params=kept)
+        client.log_inputs(self.parent, datasets=[self._dataset()])
+        with tempfile.TemporaryDirectory() as folder:
+            write_artifacts(Path(folder), self.config)
+            client.log_artifacts(self.parent, folder)
+
+    def log_trial(
+        self, number: int, config: Config, values: Mapping[str, object], record: TrialRecord, started: float
+    ) -> None:
+        """One child run for a finished trial. started: seconds since the epoch."""
+        tags = identity_tags("trial", config, self.study, self.data.digest)
+        tags |= {PARENT: self.parent, "initlab.trial": str(number)}
+        _write_run(self.store, tags, config, values, record, self._dataset(), started)
+
+    def log_confirmation(self, confirmation: Confirmation) -> None:
+        """What became of the winner on fresh seeds, on the parent."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in confirmation.metrics.items()]
+        self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(confirmation.tags))
+
+    def log_note(self, text: str) -> None:
+        """The parent's description, in Markdown."""
+        self.store.client.set_tag(self.parent, NOTE, text)
+
+    def log_files(self, folder: Path) -> None:
+        """Files for people, as artifacts of the parent."""
+        self.store.client.log_artifacts(self.parent, str(folder))
+
+    def end(self, status: str) -> None:
+        """Closes the parent: FINISHED, FAILED or KILLED."""
+        self.store.client.set_terminated(self.parent, status)
+
+    def _dataset(self) -> DatasetInput:
+        if self._inputs is None:
+            self._inputs = dataset_input(self.data)
+        return self._inputs
+
+    def _close_stale(self) -> None:
+        """A process that was killed leaves a child RUNNING: its trial is given again."""
+        children = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
+        for run in self.store.client.search_runs([self.store.experiment], children):
+            self.store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def track_single(config: Config, data: Dataset, record: MemberRecord, started: float) -> str:
+    """Writes the run of a single training; returns its id."""
+    tags = identity_tags("train", config, None, data.digest)
+    trial = TrialRecord([record])
+    return _write_run(open_store(config), tags, config, {}, trial, dataset_input(data), started)
+
+
+def _write_run(
+    store: Store,
+    tags: Mapping[str, str],
+    config: Config,
+    values: Mapping[str, object],
+    record: TrialRecord,
+    inputs: DatasetInput,
+    started: float,
+) -> str:
+    client = store.client
+    run = client.create_run(
+        store.experiment, start_time=int(started * 1000), tags=dict(tags), run_name=run_title(config)
+    )
+    run_id: str = run.info.run_id
+    try:
+        client.log_inputs(run_id, datasets=[inputs])
+        seeds = [member.seed for member in record.members]
+        metrics, params = metrics_of(record), params_of(config, values, seeds)
+        for start in range(0, len(metrics), 1000):
+            client.log_batch(run_id, metrics=metrics[start : start + 1000], params=params if start == 0 else [])
+        with tempfile.TemporaryDirectory() as folder:
+            write_artifacts(Path(folder), config, record)
+            client.log_artifacts(run_id, folder)
+        client.set_terminated(run_id, "FINISHED")
+    except BaseException:
+        with suppress(MlflowException):
+            client.set_terminated(run_id, "FAILED")
+        raise
+    return run_id

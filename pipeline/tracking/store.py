@@ -1,0 +1,96 @@
+"""The MLflow store: where it is, and how it comes to be, once."""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline.config import Config
+from pipeline.errors import RunError, UsageError
+
+__all__ = ["Store", "is_default_store", "open_store", "store_uri", "ui_command"]
+
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        experiment: MLflow's id of the experiment that all runs of the lab are in.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment: str
+
+
+def _directory(config: Config) -> Path:
+    return Path(config.tracking.dir).resolve()
+
+
+def store_uri(config: Config) -> str:
+    """``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else sqlite under ``tracking.dir``.
+
+    Raises:
+        UsageError: a scheme that MLflow's stores don't have.
+    """
+    given = config.tracking.uri
+    key, uri = ("tracking.uri", given) if given else ("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI"))
+    if not uri:
+        return f"sqlite:///{_directory(config)}/mlflow.db"
+    scheme = uri.split("://")[0].split("+")[0]
+    if "://" not in uri or scheme not in SCHEMES:
+        raise UsageError.of(key, uri, f"must be one of {', '.join(f'{s}://...' for s in SCHEMES)}")
+    return uri
+
+
+def is_default_store(config: Config) -> bool:
+    """Whether runs go to the store under ``tracking.dir``."""
+    return not config.tracking.uri and not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def open_store(config: Config) -> Store:
+    """Opens the store and its experiment; makes them where they are missing.
+
+    Several processes may do so at once: a fresh sqlite store can only be created by one,
+    so that happens under a lock.
+    """
+    uri = store_uri(config)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    directory = _directory(config)
+    try:
+        if not uri.startswith("sqlite"):
+            return _open(uri, config.tracking.experiment, None)
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / ".store.lock"):
+            return _open(uri, config.tracking.experiment, (directory / "artifacts").as_uri())
+    except OSError as error:
+        raise UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})") from None
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:150]
+        raise RunError(f"the MLflow store can't be opened ({reason})") from None
+
+
+def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is not None:
+        return Store(client, uri, found.experiment_id)
+    return Store(client, uri, client.create_experiment(experiment, artifact_location=artifacts))
+
+
+def ui_command(config: Config) -> list[str]:
+    """The command that serves the MLflow UI on loopback; opens the store first."""
+    open_store(config)
+    uri, port = store_uri(config), str(config.tracking.port)
+    artifacts = (_directory(config) / "artifacts").as_uri()
+    serve = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    return [*serve, "--backend-store-uri", uri, "--default-artifact-root", artifacts]

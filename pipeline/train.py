@@ -1,0 +1,91 @@
+"""Training: a stack of networks, from their initial parameters to their records.
+
+No I/O happens here. ``train`` reads as it runs: build the stack, look at it, and for
+every step take each member's batch, step, and look again where the schedule says so.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.dataset import Dataset
+from pipeline.init import initial_parameters
+from pipeline.layers import trace_layers
+from pipeline.observe import Observer
+from pipeline.optim import StackedOptimizer
+from pipeline.plan import Member, Plan
+from pipeline.records import MemberRecord
+from pipeline.seeds import stream
+from pipeline.stack import Stack, one_thread
+
+__all__ = ["train"]
+
+
+class BatchOrder:
+    """Each member's own order of the data, drawn anew every epoch from its own stream."""
+
+    def __init__(self, seeds: Sequence[int], size: int, rows: int, device: str) -> None:
+        self.slots = {seed: [i for i, s in enumerate(seeds) if s == seed] for seed in seeds}
+        self.generators = {seed: stream(seed, "data order") for seed in self.slots}
+        self.rows = rows
+        self.order = torch.zeros(size, rows, dtype=torch.int64)
+        self.device = device
+
+    def epoch(self) -> Tensor:
+        """Indices ``(S, rows)``; the padding repeats the first member's."""
+        for seed, slots in self.slots.items():
+            self.order[slots] = torch.randperm(self.rows, generator=self.generators[seed])
+        count = sum(map(len, self.slots.values()))
+        self.order[count:] = self.order[0]
+        return self.order.to(self.device)
+
+
+def train(
+    module: nn.Module,
+    data: Dataset,
+    members: Sequence[Member],
+    plan: Plan,
+    on_epoch: Callable[[int], None] | None = None,
+) -> list[MemberRecord]:
+    """Trains ``members``, networks with the structure of ``module``, as one stack.
+
+    Args:
+        module: the structure; its own parameter values matter only where no scheme applies.
+        data: on the plan's device, in the plan's dtype.
+        on_epoch: called after each epoch with its number, from 1.
+
+    Returns:
+        One record a member, in the order of ``members``.
+    """
+    with one_thread():
+        stack, optimizer = _build(module, members, plan)
+        layers = trace_layers(module.to(plan.torch_dtype), data.x_train[:2].cpu())
+        observer = Observer(stack, layers, data, plan)
+        order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
+        steps = len(data.x_train) // plan.batch_size
+        for epoch in range(plan.epochs):
+            indices = order.epoch()
+            for i in range(steps):
+                rows = indices[:, i * plan.batch_size : (i + 1) * plan.batch_size]
+                x, y = data.x_train[rows], data.y_train[rows]
+                gradients, loss, logits = stack.gradients(x, y)
+                updates = optimizer.step(gradients)
+                observer.after_step(loss, logits, y, updates)
+            observer.after_epoch()
+            if on_epoch is not None:
+                on_epoch(epoch + 1)
+        records = observer.finish([m.seed for m in members])
+        if plan.keep_state:
+            for i, record in enumerate(records):
+                record.state = {name: t.cpu().numpy() for name, t in stack.member(i).items()}
+        return records
+
+
+def _build(module: nn.Module, members: Sequence[Member], plan: Plan) -> tuple[Stack, StackedOptimizer]:
+    initial = [initial_parameters(module, m.init, m.seed) for m in members]
+    stack = Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device)
+    padding = stack.size - len(members)
+    lr = [m.lr for m in members] + [members[0].lr] * padding
+    decay = [m.weight_decay for m in members] + [members[0].weight_decay] * padding
+    return stack, StackedOptimizer(stack.parameters, plan.optimizer, lr, decay)

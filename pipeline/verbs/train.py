@@ -1,0 +1,34 @@
+"""``initlab train``: one training, one run."""
+
+import time
+from collections.abc import Sequence
+
+from pipeline.config import Config
+from pipeline.console import progress, say, table
+from pipeline.names import run_title
+from pipeline.runner import Job, check, load_dataset, run_jobs
+from pipeline.tracking import store_uri, track_single
+
+__all__ = ["train"]
+
+
+def train(config: Config, flags: Sequence[str] = ()) -> int:
+    """Trains one network, under ``seed`` itself, and prints its metrics before and after."""
+    data = load_dataset(config)
+    check(config, data)
+    store_uri(config)
+    started = time.time()
+    say(f"{run_title(config)}, seed {config.seed}, on {data.name}")
+    with progress(1, 0, "networks") as bar:
+        (record,) = run_jobs([Job(config, config.seed)], bar.update)
+    run_id = track_single(config, data, record, started)
+    rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
+    say("", *table(["metric", "before", "after"], rows), "")
+    if record.diverged_step is not None:
+        say(f"diverged: the loss was not finite at step {record.diverged_step}")
+    say(f"run {run_id}", "browse it: make ui")
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
