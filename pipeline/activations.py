@@ -79,7 +79,7 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("relu", nn.ReLU, _relu_slope, 1.0, 0.0, math.inf),
         # The slope of GELU peaks at z = sqrt(2) with Phi(sqrt 2) + sqrt 2 * density(sqrt 2);
         # z * Phi(z) comes within 5 % of z where Phi(z) = 0.95.
-        Activation("gelu", nn.GELU, _gelu_slope, 1.1289041517, 1.6448536269514722, math.inf),
+        Activation("gelu", nn.GELU, _gelu_slope, 1.128904145185154786, 1.6448536269514722, math.inf),
         # 1 / (1 + |z|) = 0.95.
         Activation("softsign", nn.Softsign, _softsign_slope, 1.0, -1 / 19, 1 / 19),
     )

@@ -69,7 +69,7 @@ def _is_weighted(module: nn.Module) -> bool:
 
 
 def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
-    """The weighted layers of ``module`` in order of execution.
+    """The weighted layers of ``module`` in order of execution. Leaves it in evaluation mode.
 
     Args:
         module: the network, with real (not meta) parameters.
@@ -77,6 +77,7 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     """
     paths = [path for path, m in module.named_modules() if path and (_is_weighted(m) or activation_of(m) is not None)]
     recorder = Recorder(module, paths)
+    module.eval()  # in training mode, running it would move its running statistics
     with torch.no_grad(), recorder.recording() as calls:
         module(sample)
     layers: list[Layer] = []

@@ -102,7 +102,7 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
         raise UsageError.of("model._target_", target, "has no parameters to train")
     try:
         with torch.no_grad():
-            shape = tuple(module(data.x_train[:2]).shape)
+            shape = tuple(module.eval()(data.x_train[:2]).shape)
     except Exception as error:  # a user's network may raise anything
         reason = " ".join(str(error).split())[:150]
         raise UsageError.of("model._target_", target, f"fails on inputs {data.input_shape} ({reason})") from None

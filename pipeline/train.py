@@ -17,7 +17,7 @@ from pipeline.optim import StackedOptimizer
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
 from pipeline.seeds import stream
-from pipeline.stack import Stack, one_thread
+from pipeline.stack import Parameters, Stack, one_thread
 
 __all__ = ["train"]
 
@@ -50,6 +50,10 @@ def train(
 ) -> list[MemberRecord]:
     """Trains ``members``, networks with the structure of ``module``, as one stack.
 
+    Some kernels (grouped convolutions, batch normalisation) give other last bits in a
+    stack than alone. Such networks are trained one by one, so that a member's numbers
+    never depend on its company.
+
     Args:
         module: the structure; its own parameter values matter only where no scheme applies.
         data: on the plan's device, in the plan's dtype.
@@ -59,27 +63,59 @@ def train(
         One record a member, in the order of ``members``.
     """
     with one_thread():
-        stack, optimizer = _build(module, members, plan)
-        layers = trace_layers(module.to(plan.torch_dtype), data.x_train[:2].cpu())
-        observer = Observer(stack, layers, data, plan)
-        order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
-        steps = len(data.x_train) // plan.batch_size
-        for epoch in range(plan.epochs):
-            indices = order.epoch()
-            for i in range(steps):
-                rows = indices[:, i * plan.batch_size : (i + 1) * plan.batch_size]
-                x, y = data.x_train[rows], data.y_train[rows]
-                gradients, loss, logits = stack.gradients(x, y)
-                updates = optimizer.step(gradients)
-                observer.after_step(loss, logits, y, updates)
-            observer.after_epoch()
-            if on_epoch is not None:
-                on_epoch(epoch + 1)
-        records = observer.finish([m.seed for m in members])
-        if plan.keep_state:
-            for i, record in enumerate(records):
-                record.state = {name: t.cpu().numpy() for name, t in stack.member(i).items()}
-        return records
+        if len(members) > 1 and not _independent(module, members, data, plan):
+            return [_train(module, data, [member], plan, None)[0] for member in members]
+        return _train(module, data, members, plan, on_epoch)
+
+
+def _train(
+    module: nn.Module,
+    data: Dataset,
+    members: Sequence[Member],
+    plan: Plan,
+    on_epoch: Callable[[int], None] | None,
+) -> list[MemberRecord]:
+    stack, optimizer = _build(module, members, plan)
+    layers = trace_layers(stack.module, data.x_train[:2])
+    observer = Observer(stack, layers, data, plan)
+    order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
+    steps = len(data.x_train) // plan.batch_size
+    for epoch in range(plan.epochs):
+        indices = order.epoch()
+        for i in range(steps):
+            rows = indices[:, i * plan.batch_size : (i + 1) * plan.batch_size]
+            x, y = data.x_train[rows], data.y_train[rows]
+            gradients, loss, logits = stack.gradients(x, y)
+            updates = optimizer.step(gradients)
+            observer.after_step(loss, logits, y, updates)
+        observer.after_epoch()
+        if on_epoch is not None:
+            on_epoch(epoch + 1)
+    records = observer.finish([m.seed for m in members])
+    if plan.keep_state:
+        for i, record in enumerate(records):
+            record.state = {name: t.cpu().numpy() for name, t in stack.member(i).items()}
+    return records
+
+
+def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> bool:
+    """Whether each member gets the same gradients in this stack as alone, to the last bit."""
+    x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
+
+    def gradients(of: Sequence[Member]) -> Parameters:
+        stack, _ = _build(module, of, plan)
+        return stack.gradients(x.expand(stack.size, *x.shape), y.expand(stack.size, -1))[0]
+
+    together = gradients(members)
+    for i, member in enumerate(members):
+        alone = gradients([member])
+        if not all(_same_bits(together[name][i], g[0]) for name, g in alone.items()):
+            return False
+    return True
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _build(module: nn.Module, members: Sequence[Member], plan: Plan) -> tuple[Stack, StackedOptimizer]:

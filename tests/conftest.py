@@ -1,0 +1,51 @@
+"""Shared fixtures: small real data, a store that is made once, a place of one's own."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.config import Config, compose
+from pipeline.data import SOURCES, prepare
+from pipeline.dataset import Dataset
+from pipeline.tracking import open_store
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+QUICK = ["trainer.epochs=2", "search.replicates=2", "search.confirm=2", "search.batch=5", "model.width=8"]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return prepare(SOURCES["digits"](), 0, 0.2, 0.2)
+
+
+@pytest.fixture(scope="session")
+def wine64() -> Dataset:
+    return prepare(SOURCES["wine"](), 0, 0.2, 0.2).to("cpu", torch.float64)
+
+
+@pytest.fixture(scope="session")
+def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh sqlite store takes seconds to make, so tests copy this one."""
+    folder = tmp_path_factory.mktemp("store")
+    open_store(compose([f"tracking.dir={folder}", "tracking.experiment=template"]))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def home(tmp_path: Path, template_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a ready store under ``mlruns/``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(template_store, tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def quick(home: Path) -> Callable[..., Config]:
+    """Composes a configuration for a study of seconds, in ``home``."""
+    return lambda *overrides: compose([*QUICK, *overrides])
