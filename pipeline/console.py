@@ -28,13 +28,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def study_table(summary: Summary) -> list[str]:
-    """The best trials and the worst."""
+    """The best trials, the worst, and what the weak ones have in common."""
     head = ["init", "val accuracy", "std", "effective width", "flat fraction", "trial"]
     best = [_cells(row) for row in summary.best]
     worst = [_cells(summary.worst)] if summary.count > len(summary.best) else []
     lines = table(head, [*best, *worst])
     if worst:
         lines.insert(len(lines) - 1, f"... and the worst of {summary.count}:")
+    if summary.weak:
+        lines += ["", f"{summary.weak} of {summary.count} stay below 90 % of the best accuracy; of these,"]
+        lines += [f"  {count} {symptom}" for symptom, count in summary.symptoms.items()]
     return lines
 
 

@@ -35,9 +35,7 @@ def train_stacked(module, members, per_member, optimizer, lr, decay, dtype=torch
     with one_thread():
         stack = Stack(module, members, dtype, ROWS)
         pad = stack.size - len(members)
-        steps = StackedOptimizer(
-            stack.parameters, optimizer, [*lr, *[lr[0]] * pad], [*decay, *[decay[0]] * pad]
-        )
+        steps = StackedOptimizer(stack.parameters, optimizer, [*lr, *[lr[0]] * pad], [*decay, *[decay[0]] * pad])
         for i in range(len(per_member[0])):
             rows = [own[i] for own in per_member] + [per_member[0][i]] * pad
             x, y = torch.stack([r[0] for r in rows]), torch.stack([r[1] for r in rows])

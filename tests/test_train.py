@@ -64,7 +64,9 @@ def test_the_whole_loop_against_a_plain_one(digits):
     with torch.no_grad():
         for name, p in network.named_parameters():
             if p.ndim == 2:
-                p.copy_(torch.randn(p.shape, dtype=torch.float64, generator=stream(3, name)) * math.sqrt(2 / p.shape[1]))
+                p.copy_(
+                    torch.randn(p.shape, dtype=torch.float64, generator=stream(3, name)) * math.sqrt(2 / p.shape[1])
+                )
             else:
                 p.fill_(0.1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
@@ -79,7 +81,9 @@ def test_the_whole_loop_against_a_plain_one(digits):
     for name, value in network.state_dict().items():
         np.testing.assert_allclose(record.state[name], value.numpy(), atol=1e-11)
     logits = network(data.x_test).detach()
-    assert record.final["test/loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, data.y_test)), abs=1e-10)
+    assert record.final["test/loss"] == pytest.approx(
+        float(nn.functional.cross_entropy(logits, data.y_test)), abs=1e-10
+    )
     assert record.final["test/accuracy"] == float((logits.argmax(1) == data.y_test).double().mean())
 
 

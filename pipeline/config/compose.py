@@ -145,11 +145,16 @@ def build_model(model: ModelConfig, input_shape: Sequence[int], n_classes: int) 
     node = model.model_dump(by_alias=True)
     shape = {"input_shape": list(input_shape), "n_classes": n_classes}
     try:
-        known = inspect.signature(get_object(node["_target_"])).parameters
+        known = _parameters(get_object(node["_target_"]))
         built = instantiate(node, **{k: v for k, v in shape.items() if k in known and k not in node})
-    except UsageError:
-        raise
     except Exception as error:  # a user's constructor may raise anything
         reason = _one_line(error.__cause__ or error)
         raise UsageError.of("model._target_", node["_target_"], f"can't be built ({reason})") from None
     return built
+
+
+def _parameters(target: Any) -> set[str]:
+    try:
+        return set(inspect.signature(target).parameters)
+    except ValueError:  # a builtin without a signature
+        return set()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
@@ -34,10 +35,10 @@ def build_report(config: Config, runs: StudyRuns) -> Path:
         summary=summary,
         confirmation=runs.confirmation,
         replicates=runs.replicates,
-        maps=[_html(figure) for figure in _maps(runs.trials, runs.axes)],
+        maps={title: _json(figure) for title, figure in _maps(runs.trials, runs.axes).items()},
         axes=runs.axes,
         curves=_curves(runs, summary) if summary else {},
-        plotlyjs=get_plotlyjs(),
+        plotlyjs=Markup(get_plotlyjs()),
         dataset=runs.parent.data.params["dataset"],
         parent=runs.parent.info.run_id,
         config_hash=runs.parent.data.tags["initlab.config_hash"],
@@ -55,26 +56,27 @@ def _environment() -> Environment:
     return Environment(loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined)
 
 
-def _maps(trials: pd.DataFrame, axes: list[str]) -> list[Figure]:
+def _maps(trials: pd.DataFrame, axes: list[str]) -> dict[str, Figure]:
+    """Title -> figure, for each mapped metric that the trials have."""
     if trials.empty:
-        return []
+        return {}
     labels = [f"trial {row.trial}" for row in trials.itertuples()]
     numeric = [a for a in axes if pd.to_numeric(trials[f"params.{a}"], errors="coerce").notna().all()]
     drawn = [metric for metric in MAPS if f"metrics.{metric}" in trials]
     if len(numeric) >= 2:
-        return [heat_map(trials, numeric[0], numeric[1], metric, labels) for metric in drawn]
-    return [scatter(trials, axes[0], metric, labels) for metric in drawn]
+        return {MAPS[m][0]: heat_map(trials, numeric[0], numeric[1], m, labels) for m in drawn}
+    return {MAPS[m][0]: scatter(trials, axes[0], m, labels) for m in drawn}
 
 
-def _curves(runs: StudyRuns, summary: Summary) -> dict[str, str]:
+def _curves(runs: StudyRuns, summary: Summary) -> dict[str, Markup]:
     chosen = {"best": summary.best[0], "median": summary.median, "worst": summary.worst}
     titled = {f"{place}: {row.title}": row.run_id for place, row in chosen.items()}
     return {
-        title: _html(learning_curves({name: runs.curve(run, metric) for name, run in titled.items()}, metric))
+        title: _json(learning_curves({name: runs.curve(run, metric) for name, run in titled.items()}, metric))
         for metric, title in CURVES.items()
     }
 
 
-def _html(figure: Figure) -> str:
-    config = {"displaylogo": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
+def _json(figure: Figure) -> Markup:
+    """A figure for a ``<script type="application/json">``: no ``<`` can end the element early."""
+    return Markup(str(figure.to_json()).replace("<", "\\u003c"))

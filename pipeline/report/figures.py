@@ -15,8 +15,8 @@ __all__ = ["MAPS", "Scale", "axis_scale", "heat_map", "learning_curves", "scatte
 # metric -> title, colour scale (readable by colour-blind people), range
 MAPS = {
     "val/accuracy": ("Validation accuracy", "Viridis"),
-    "redundancy/effective_width": ("Effective width: share of distinct neurons", "Cividis"),
-    "saturation/flat_fraction": ("Flat fraction: share of saturated (unit, sample) pairs", "Inferno"),
+    "redundancy/effective_width": ("Effective width: share of distinct units", "Cividis"),
+    "saturation/flat_fraction": ("Flat fraction: share of saturated units", "Inferno"),
 }
 CURVE_COLOURS = ("#0072B2", "#E69F00", "#D55E00")  # Okabe & Ito 2008
 BINS = 12
@@ -81,7 +81,7 @@ def heat_map(trials: pd.DataFrame, x: str, y: str, metric: str, links: Sequence[
         trials: rows with ``params.X``, ``params.Y`` and ``metrics.METRIC``.
         links: text shown for each trial.
     """
-    title, colours = MAPS[metric]
+    _, colours = MAPS[metric]
     xs, ys = trials[f"params.{x}"].astype(float), trials[f"params.{y}"].astype(float)
     values = trials[f"metrics.{metric}"].astype(float)
     across, up = axis_scale(x, xs.tolist()), axis_scale(y, ys.tolist())
@@ -108,7 +108,7 @@ def heat_map(trials: pd.DataFrame, x: str, y: str, metric: str, links: Sequence[
     figure.update_layout(coloraxis={"colorscale": colours, "cmin": low, "cmax": high})
     figure.update_xaxes(title=x, **across.ticks())
     figure.update_yaxes(title=y, **up.ticks())
-    return _styled(figure, title, legend=False)
+    return _styled(figure)
 
 
 def _cell_means(
@@ -149,7 +149,7 @@ def scatter(trials: pd.DataFrame, x: str, metric: str, links: Sequence[str]) -> 
     )
     figure.update_xaxes(title=x)
     figure.update_yaxes(title=metric)
-    return _styled(figure, MAPS[metric][0], legend=False)
+    return _styled(figure)
 
 
 def learning_curves(curves: Mapping[str, Curve], metric: str) -> go.Figure:
@@ -167,18 +167,16 @@ def learning_curves(curves: Mapping[str, Curve], metric: str) -> go.Figure:
         )
     figure.update_xaxes(title="step")
     figure.update_yaxes(title=metric)
-    return _styled(figure, "", legend=True)
+    return _styled(figure)
 
 
-def _styled(figure: go.Figure, title: str, legend: bool) -> go.Figure:
+def _styled(figure: go.Figure) -> go.Figure:
     figure.update_layout(
         template="plotly_white",
-        title={"text": title, "font": {"size": 15}},
         font=FONT,
-        height=420,
-        margin={"l": 60, "r": 20, "t": 50 if title else 20, "b": 55},
-        showlegend=legend,
-        legend={"orientation": "h", "y": 1.12},
+        height=400,
+        margin={"l": 55, "r": 10, "t": 15, "b": 50},
+        legend={"y": -0.18, "yanchor": "top", "x": 0, "xanchor": "left"},
         paper_bgcolor="rgba(0,0,0,0)",
     )
     return figure

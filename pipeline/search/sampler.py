@@ -68,15 +68,15 @@ class PerTrialSampler(BaseSampler):
 def make_sampler(config: Config, axes: list[Axis]) -> BaseSampler:
     """The sampler that ``search.sampler`` names."""
     grid = {axis.key: axis.grid(config.search.grid_points) for axis in axes}
-    scramble_seed = stream_seed(config.seed, "qmc") % 2**32
+    # A sequence or a grid is the study's, so its seed is; only what is drawn is the trial's.
+    study_seed = stream_seed(config.seed, "sampler") % 2**32
 
     def qmc(seed: int) -> BaseSampler:
-        # The sequence is the study's, so its seed is; what QMC can't draw is the trial's.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return QMCSampler(
                 scramble=True,
-                seed=scramble_seed,
+                seed=study_seed,
                 independent_sampler=RandomSampler(seed=seed),
                 warn_independent_sampling=False,
             )
@@ -86,7 +86,7 @@ def make_sampler(config: Config, axes: list[Axis]) -> BaseSampler:
         "random": lambda seed: RandomSampler(seed=seed),
         "qmc": qmc,
         "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
-        "grid": lambda seed: GridSampler(grid, seed=seed),
+        "grid": lambda _: GridSampler(grid, seed=study_seed),
     }
     return PerTrialSampler(makers[config.search.sampler], config.seed)
 
