@@ -4,6 +4,7 @@ import hashlib
 import re
 
 from pipeline.config import Config
+from pipeline.init import BIASES, WEIGHTS
 
 __all__ = ["run_title", "slug"]
 
@@ -19,5 +20,7 @@ def slug(name: str) -> str:
 def run_title(config: Config) -> str:
     """``glorot_normal x1.2, bias 0.1``: what a run is, in the words of its init."""
     weight, bias = config.weight_init, config.bias_init
-    kind = "bias" if bias.name == "constant" else f"{bias.name} bias"
-    return f"{weight.name} x{weight.scale:.4g}, {kind} {bias.value:.4g}"
+    strength = f" x{weight.scale:.4g}" if WEIGHTS[weight.name].scaled else ""
+    kinds = {"zeros": "bias 0", "constant": f"bias {bias.value:.4g}"}
+    spread = f" {bias.value:.4g}" if BIASES[bias.name].valued else ""
+    return f"{weight.name}{strength}, {kinds.get(bias.name, f'{bias.name} bias{spread}')}"

@@ -1,6 +1,9 @@
 """Shared fixtures: small real data, a store that is made once, a place of one's own."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +52,28 @@ def home(tmp_path: Path, template_store: Path, monkeypatch: pytest.MonkeyPatch) 
 def quick(home: Path) -> Callable[..., Config]:
     """Composes a configuration for a study of seconds, in ``home``."""
     return lambda *overrides: compose([*QUICK, *overrides])
+
+
+SMALL = [*QUICK, "study.name=small", "search.n_trials=8", "search.batch=4"]
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory, template_store: Path) -> Path:
+    """A real study of eight trials, run by the command; returns its working directory. Read only."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "mlruns").mkdir()
+    shutil.copy(template_store, folder / "mlruns" / "mlflow.db")
+    done = run_command("sweep", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    (folder / "stderr.txt").write_text(done.stderr)
+    return folder
+
+
+def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``initlab ARGUMENTS`` as a process of its own."""
+    command = [sys.executable, "-W", "error::ResourceWarning", "-m", "pipeline", *arguments]
+    clean = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        command, cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=300, check=False
+    )

@@ -54,7 +54,7 @@ def test_stopping_and_resuming_changes_nothing_for_random(quick):
     parts = run(config, 7)
     cut_off = [asked.values for asked in Search(config).ask(5)]  # a process that dies here
     parts += run(config, 20)
-    assert [v for v in whole[7:12]] == cut_off
+    assert whole[7:12] == cut_off
     assert parts == whole
     (status,) = [s for s in studies(config) if s.name == "parts"]
     assert status.trials == {"RUNNING": 0, "COMPLETE": 20, "PRUNED": 0, "FAIL": 0, "WAITING": 0}

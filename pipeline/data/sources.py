@@ -1,5 +1,6 @@
 """The named datasets: three that ship with scikit-learn, three that OpenML serves."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -30,7 +31,9 @@ def _openml(name: str) -> Callable[[], Raw]:
     def read() -> Raw:
         title, version, shape, train_rows = OPENML[name]
         try:
-            x, y = datasets.fetch_openml(title, version=version, return_X_y=True, as_frame=False, n_retries=1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of each retry; the error says it all
+                x, y = datasets.fetch_openml(title, version=version, return_X_y=True, as_frame=False, n_retries=1)
         except Exception as error:  # whatever the network, the cache or the parser says
             reason = " ".join(str(error).split())[:150]
             hint = "give a local file with dataset.path=FILE.npz"

@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config import Config
 from pipeline.errors import RunError, UsageError
 
-__all__ = ["Store", "is_default_store", "open_store", "store_uri", "ui_command"]
+__all__ = ["Store", "check_store", "open_store", "store_uri", "ui_command"]
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
@@ -51,9 +52,31 @@ def store_uri(config: Config) -> str:
     return uri
 
 
-def is_default_store(config: Config) -> bool:
-    """Whether runs go to the store under ``tracking.dir``."""
-    return not config.tracking.uri and not os.environ.get("MLFLOW_TRACKING_URI")
+def check_store(config: Config) -> None:
+    """Finds out cheaply, before anything is trained, whether the store can be used.
+
+    Raises:
+        UsageError: the folder can't be written.
+        RunError: no server answers.
+    """
+    uri = store_uri(config)
+    if uri.startswith("http"):
+        try:
+            urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise RunError(f"no MLflow server answers at {uri} ({reason})") from None
+    folder = _directory(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(config, error) from None
+    if not os.access(folder, os.W_OK):
+        raise _unwritable(config, PermissionError(13, "permission denied"))
+
+
+def _unwritable(config: Config, error: OSError) -> UsageError:
+    return UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})")
 
 
 def open_store(config: Config) -> Store:
@@ -73,7 +96,7 @@ def open_store(config: Config) -> Store:
         with FileLock(directory / ".store.lock"):
             return _open(uri, config.tracking.experiment, (directory / "artifacts").as_uri())
     except OSError as error:
-        raise UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})") from None
+        raise _unwritable(config, error) from None
     except MlflowException as error:
         reason = " ".join(str(error).split())[:150]
         raise RunError(f"the MLflow store can't be opened ({reason})") from None

@@ -12,7 +12,7 @@ from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network, run_jobs
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
-from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, read_study, register_winner, store_uri
+from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
 
 __all__ = ["sweep"]
 
@@ -21,7 +21,7 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them."""
     data = load_dataset(config)
     check(config, data)
-    store_uri(config)
+    check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
     search = Search(config)

@@ -7,7 +7,7 @@ from pipeline.config import Config
 from pipeline.console import progress, say, table
 from pipeline.names import run_title
 from pipeline.runner import Job, check, load_dataset, run_jobs
-from pipeline.tracking import store_uri, track_single
+from pipeline.tracking import check_store, track_single
 
 __all__ = ["train"]
 
@@ -16,7 +16,7 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
     """Trains one network, under ``seed`` itself, and prints its metrics before and after."""
     data = load_dataset(config)
     check(config, data)
-    store_uri(config)
+    check_store(config)
     started = time.time()
     say(f"{run_title(config)}, seed {config.seed}, on {data.name}")
     with progress(1, 0, "networks") as bar:

@@ -1,0 +1,180 @@
+import json
+
+import pytest
+from conftest import run_command
+from mlflow.tracking import MlflowClient
+
+from pipeline.cli import VERBS, main
+
+TRAIN = ["train", "trainer.epochs=2", "model.width=8"]
+
+
+def test_help_lists_the_verbs(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+    assert main([]) == 0
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: initlab {verb}" in text
+    assert "he_normal" in text
+    assert "n_trials: 96" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fly"], "'fly' is no verb"),
+        (["train", "--fast"], "--fast: not a flag of train"),
+        (["train", "weight_init=foo"], "weight_init=foo: must be one of constant, glorot_normal"),
+        (["train", "weight_init.scale=-1"], "weight_init.scale=-1: must be greater than or equal to 0"),
+        (["train", "model.widht=1"], "model.widht=1: unknown key"),
+        (["sweep", "search.replicates=0"], "search.replicates=0"),
+        (["train", "dataset.path=none.npz"], "dataset.path=none.npz: no such file"),
+        (["train", "trainer.batch_size=2000"], "trainer.batch_size=2000: must be at most the 1077 training rows"),
+        (["train", "dataset.val_fraction=0.5", "dataset.test_fraction=0.5"], "nothing is left to train on"),
+        (["train", "dataset.train_limit=3"], "dataset.train_limit=3"),
+        (["train", "tracking.uri=nowhere"], "tracking.uri=nowhere: must be one of sqlite://"),
+        (["train", "model=custom", "model._target_=torch.nn.Linear"], "model._target_=torch.nn.Linear: can't be built"),
+        (["train", "model=custom", "model._target_=torch.nn.Tanh"], "has no parameters to train"),
+        (["train", "model=custom", "model._target_=builtins.dict"], "makes a dict, not a torch.nn.Module"),
+        (
+            [
+                "train",
+                "model=custom",
+                "model._target_=torch.nn.Linear",
+                "+model.in_features=3",
+                "+model.out_features=1",
+            ],
+            "fails on inputs (64,)",
+        ),
+        (
+            [
+                "train",
+                "model=custom",
+                "model._target_=torch.nn.Linear",
+                "+model.in_features=64",
+                "+model.out_features=1",
+            ],
+            "must give logits (rows, 10), gives (2, 1)",
+        ),
+        (["sweep", "~search.space.weight_init", "~search.space.bias_init"], "search.space"),
+        (["report", "study.name=none"], "study.name=none: no such study"),
+    ],
+)
+def test_mistakes_end_with_2_and_one_line(arguments, expected, home, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("initlab: ")
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not list(home.rglob("*.journal"))
+    assert not list(home.rglob("report.html"))
+
+
+def test_a_server_that_is_not_there_is_said_before_training(home, capsys):
+    assert main(["train", "tracking.uri=http://127.0.0.1:9"]) == 1
+    assert "no MLflow server answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made(home, capsys):
+    (home / "file").write_text("")
+    assert main(["train", "tracking.dir=file/x"]) == 2
+    assert "tracking.dir=file/x: can't be written" in capsys.readouterr().err
+
+
+def test_no_traceback_from_the_process_itself(tmp_path):
+    done = run_command("train", "trainer.epochs=zero", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "initlab: trainer.epochs=zero: must be a valid integer\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def metrics(home):
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("initlab").experiment_id
+    return [run.data.metrics for run in client.search_runs([experiment], "tags.`initlab.kind` = 'train'")]
+
+
+def test_the_same_command_twice_gives_the_same_metrics_to_the_last_bit(home, capsys):
+    for _ in range(2):
+        assert main(TRAIN) == 0
+    assert main([*TRAIN, "trainer.stack_size=7"]) == 0
+    assert main([*TRAIN, "seed=1"]) == 0
+    other, *same = metrics(home)
+    assert same[0] == same[1] == same[2]
+    assert other != same[0]
+    assert "test/accuracy" in capsys.readouterr().out
+
+
+def test_zero_weights_and_biases_end_at_chance_with_one_neuron(home):
+    assert main(["train", "weight_init=zeros", "bias_init=zeros"]) == 0
+    (found,) = metrics(home)
+    assert found["redundancy/effective_width"] == 1 / 64
+    assert found["test/accuracy"] == pytest.approx(0.1, abs=0.03)
+
+
+def test_glorot_trains_digits_with_all_neurons_distinct(home):
+    assert main(["train", "weight_init=glorot_normal"]) == 0
+    (found,) = metrics(home)
+    assert found["test/accuracy"] >= 0.93
+    assert found["redundancy/effective_width"] == 1
+
+
+def test_scale_30_saturates(home):
+    assert main(["train", "weight_init.scale=30"]) == 0
+    (found,) = metrics(home)
+    assert found["saturation/flat_fraction"] > 0.5
+    assert found["init/saturation/flat_fraction"] > 0.5
+
+
+def test_divergence_is_told_and_not_an_error(home, capsys):
+    assert main([*TRAIN, "model.activation=relu", "weight_init.scale=1e25", "optimizer.lr=1e25"]) == 0
+    assert "diverged: the loss was not finite at step 1" in capsys.readouterr().out
+    (found,) = metrics(home)
+    assert found["health/diverged_replicates"] == 1
+    assert found["health/nonfinite_values"] > 0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("dataset", ["wine", "breast_cancer"])
+def test_other_datasets_and_optimisers(home, dataset, optimizer, capsys):
+    assert main([*TRAIN, f"dataset={dataset}", f"optimizer={optimizer}", "optimizer.lr=0.05", "trainer.epochs=8"]) == 0
+    assert metrics(home)[0]["test/accuracy"] > 0.8
+
+
+def test_a_network_of_ones_own(home, monkeypatch, capsys):
+    (home / "my_network.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, input_shape, n_classes, hidden):\n"
+        "        super().__init__()\n"
+        "        self.a = torch.nn.Linear(input_shape[0], hidden)\n"
+        "        self.act = torch.nn.ReLU()\n"
+        "        self.b = torch.nn.Linear(hidden, n_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.b(self.act(self.a(x)))\n"
+    )
+    monkeypatch.syspath_prepend(home)
+    assert main(["train", "model=custom", "model._target_=my_network.Net", "+model.hidden=24", "trainer.epochs=4"]) == 0
+    assert metrics(home)[0]["test/accuracy"] > 0.8
+
+
+def test_status_of_nothing_and_of_a_study(home, small_study, monkeypatch, capsys):
+    assert main(["status"]) == 0
+    assert "no studies yet" in capsys.readouterr().out
+    monkeypatch.chdir(small_study)
+    assert main(["status", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["name"] == "small"
+    assert found["trials"]["COMPLETE"] == 8
+    assert found["trials"]["RUNNING"] == 0
+    assert 0.2 < found["best_value"] <= 1
+    assert found["store"] == "mlruns/optuna/small.journal"
+    assert main(["status"]) == 0
+    assert "small" in capsys.readouterr().out

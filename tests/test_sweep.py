@@ -1,0 +1,249 @@
+"""A study from the command to what it leaves behind."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import SMALL, run_command
+from mlflow.tracking import MlflowClient
+from plotly.offline import get_plotlyjs
+from sklearn.datasets import load_digits
+
+from pipeline.config import compose
+from pipeline.probes import PROBES
+from pipeline.runner import Job, load_dataset, run_jobs
+from pipeline.seeds import confirmation_seeds, replicate_seeds
+
+
+@pytest.fixture(scope="module")
+def client(small_study):
+    return MlflowClient(f"sqlite:///{small_study}/mlruns/mlflow.db")
+
+
+def runs(client, kind):
+    experiment = client.get_experiment_by_name("initlab").experiment_id
+    return client.search_runs([experiment], f"tags.`initlab.kind` = '{kind}'")
+
+
+@pytest.fixture(scope="module")
+def parent(client):
+    (found,) = runs(client, "study")
+    return found
+
+
+@pytest.fixture(scope="module")
+def children(client):
+    return sorted(runs(client, "trial"), key=lambda r: int(r.data.tags["initlab.trial"]))
+
+
+def test_one_parent_and_a_finished_child_a_trial(parent, children):
+    assert parent.info.status == "FINISHED"
+    assert [int(c.data.tags["initlab.trial"]) for c in children] == list(range(8))
+    for child in children:
+        assert child.info.status == "FINISHED"
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.tags["initlab.study"] == "small"
+        assert re.fullmatch("[0-9a-f]{12}", child.data.tags["initlab.config_hash"])
+
+
+def test_children_are_named_after_their_init(children):
+    assert children[0].info.run_name == "glorot_normal x0, bias 0"
+    assert children[1].info.run_name == "glorot_normal x1, bias 0"
+
+
+def test_headline_metrics_before_and_after(children):
+    parts = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
+    headline = parts | set(PROBES) | {"symmetry/broken_step"}
+    for child in children:
+        metrics = set(child.data.metrics)
+        missing = {name for name in headline - metrics if name != "signal/update_ratio"}  # infinite for zero weights
+        assert not missing
+        assert {f"init/{name}" for name in PROBES} - metrics <= {"init/signal/update_ratio"}
+        assert {"best/val/accuracy", "best/step", "spread/val/accuracy"} <= metrics
+        assert 20 <= len(metrics) <= 40
+
+
+def test_logged_values_are_those_of_the_same_training_done_again(small_study, children):
+    """Retrained here in other company: the same numbers, to the last bit."""
+    child = children[5]
+    params = child.data.params
+    overrides = [f"weight_init.scale={params['weight_init.scale']}", f"bias_init.value={params['bias_init.value']}"]
+    config = compose([*SMALL, *overrides, f"tracking.dir={small_study}/mlruns"])
+    assert params["seeds"] == ",".join(map(str, replicate_seeds(0, 2)))
+    records = [run_jobs([Job(config, seed)])[0] for seed in replicate_seeds(0, 2)]
+    for name, value in child.data.metrics.items():
+        if name in records[0].final:
+            assert value == np.mean([r.final[name] for r in records]), name
+        if name.startswith("init/"):
+            assert value == np.mean([r.init[name.removeprefix("init/")] for r in records]), name
+    assert child.data.metrics["spread/val/accuracy"] == np.std([r.final["val/accuracy"] for r in records], ddof=1)
+
+
+def test_histories_have_every_epoch(client, children):
+    history = client.get_metric_history(children[3].info.run_id, "val/accuracy")
+    assert [m.step for m in history] == [0, 16, 32]
+    assert children[3].data.metrics["val/accuracy"] == history[-1].value
+    assert children[3].data.metrics["init/val/accuracy"] == history[0].value
+
+
+def test_artifacts(client, small_study, children):
+    run = children[2].info.run_id
+    assert {f.path for f in client.list_artifacts(run)} == {"config.yaml", "layers.parquet"}
+    folder = Path(client.download_artifacts(run, ""))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert str(config["weight_init"]["scale"]) == children[2].data.params["weight_init.scale"]
+    table = pd.read_parquet(folder / "layers.parquet")
+    assert list(table.columns) == ["replicate", "seed", "step", "layer", "metric", "value"]
+    assert set(table["layer"]) == {"layers.1", "layers.3"}
+    last = table[(table.step == table.step.max()) & (table.metric == "saturation/flat_fraction")]
+    assert last.value.mean() == pytest.approx(children[2].data.metrics["saturation/flat_fraction"], abs=1e-12)
+    assert small_study in folder.parents
+
+
+def test_the_dataset_is_logged(children):
+    (used,) = children[0].inputs.dataset_inputs
+    assert used.dataset.name == "digits"
+    assert children[0].data.tags["initlab.data_digest"].startswith(used.dataset.digest)
+
+
+def test_the_winner_is_confirmed_on_fresh_seeds(small_study, parent, children):
+    best = max(children, key=lambda c: c.data.metrics["val/accuracy"])
+    assert parent.data.tags["initlab.best_trial"] == best.data.tags["initlab.trial"]
+    params = best.data.params
+    overrides = [f"weight_init.scale={params['weight_init.scale']}", f"bias_init.value={params['bias_init.value']}"]
+    config = compose([*SMALL, *overrides])
+    assert not set(confirmation_seeds(0, 2)) & set(replicate_seeds(0, 5000))
+    records = run_jobs([Job(config, seed) for seed in confirmation_seeds(0, 2)])
+    assert parent.data.metrics["best/test/accuracy"] == np.mean([r.final["test/accuracy"] for r in records])
+
+
+def test_the_registered_model_predicts_from_raw_inputs(small_study, parent):
+    uri = f"sqlite:///{small_study}/mlruns/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's own imports
+        model = mlflow.pyfunc.load_model(parent.data.tags["initlab.model"])
+    assert model.metadata.signature is not None
+    x, y = load_digits(return_X_y=True)
+    probabilities = np.asarray(model.predict(x.astype(np.float32)))
+    assert probabilities.shape == (1797, 10)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    data = load_dataset(compose(SMALL))
+    raw = (data.x_test * data.std + data.mean).numpy()
+    accuracy = float((np.asarray(model.predict(raw)).argmax(1) == data.y_test.numpy()).mean())
+    assert accuracy == pytest.approx(parent.data.metrics["best/test/accuracy"], abs=0.1)
+    assert float((probabilities.argmax(1) == y).mean()) > 0.7
+    # Nothing of this package is needed to load it, and no code runs from the file.
+    names = {p.suffix for p in Path(small_study).rglob("*") if "models" in p.parts or "model" in p.parts}
+    assert ".pt2" in names
+    assert not {".pkl", ".pth", ".pickle"} & names
+    assert torch.is_tensor(data.mean)
+
+
+def test_what_the_user_reads(small_study, parent, children):
+    lines = (small_study / "stdout.txt").read_text().splitlines()
+    assert lines[-1] == "mlruns/reports/small/report.html"
+    assert (small_study / lines[-1]).is_file()
+    assert lines[-3] == "browse the runs: make ui"
+    table = lines[lines.index(next(li for li in lines if li.startswith("init "))) :]
+    assert table[0].split() == ["init", "val", "accuracy", "std", "effective", "width", "flat", "fraction", "trial"]
+    ranked = sorted(children, key=lambda c: -c.data.metrics["val/accuracy"])
+    assert table[1].startswith(ranked[0].info.run_name)
+    assert f"{ranked[0].data.metrics['val/accuracy']:.3f}" in table[1]
+    assert table[6] == "... and the worst of 8:"
+    assert table[7].startswith(ranked[-1].info.run_name)
+    accuracy = parent.data.metrics["best/test/accuracy"]
+    assert any(li.startswith(f"winner on 2 fresh seeds: test accuracy {accuracy:.3f}") for li in lines)
+    assert (small_study / "stderr.txt").read_text() == ""  # no progress bar off a terminal, no warnings
+
+
+def test_the_report_is_one_self_contained_file(client, small_study, parent):
+    html = (small_study / "mlruns/reports/small/report.html").read_text()
+    assert len(re.findall(r'class="figure"', html)) == 5
+    own = html.replace(get_plotlyjs(), "")
+    assert len(own) < 200_000
+    assert not re.findall(r"(?:src|href)=|https?://", own)
+    assert "Plotly.newPlot" in html
+    assert "report.html" in {f.path for f in client.list_artifacts(parent.info.run_id)}
+
+
+def test_the_same_study_again_trains_nothing_and_says_so(small_study, tmp_path):
+    home = copy_of(small_study, tmp_path)
+    again = run_command("sweep", *SMALL, cwd=home)
+    assert again.returncode == 0, again.stderr
+    first, *rest = again.stdout.splitlines()
+    assert first == "study small: all 8 trials are there already, nothing to train"
+    assert not any("confirming" in line for line in rest)
+    assert rest[-1] == "mlruns/reports/small/report.html"
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    assert len(runs(client, "trial")) == 8
+    assert [r.info.status for r in runs(client, "study")] == ["FINISHED"]
+
+
+def test_a_longer_study_goes_on_from_the_shorter(small_study, tmp_path):
+    home = copy_of(small_study, tmp_path)
+    done = run_command("sweep", *SMALL, "search.n_trials=10", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "8 done already" in done.stdout
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    assert len(runs(client, "trial")) == 10
+
+
+def copy_of(study: Path, into: Path) -> Path:
+    """A study to go on with. Artifact paths in the store still name the original's folder."""
+    shutil.copytree(study, into / "copy")
+    return into / "copy"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_closes_everything_and_the_study_goes_on(home, number, code):
+    arguments = [*SMALL, "trainer.epochs=30", "search.n_trials=24", "search=random", "model.width=64"]
+    command = [sys.executable, "-m", "pipeline", "sweep", *arguments]
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_trials(home, 4)
+    process.send_signal(number)
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert time.monotonic() - started < 10
+    assert errors.count("\n") == 1
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    assert [r.info.status for r in runs(client, "study")] == ["KILLED"]
+    before = {r.info.run_id for r in runs(client, "trial")}
+    done = run_command("sweep", *arguments, cwd=home)
+    assert done.returncode == 0, done.stderr
+    after = runs(client, "trial")
+    assert before <= {r.info.run_id for r in after}
+    assert len(after) == 24
+    assert {r.info.status for r in after} == {"FINISHED"}
+    assert [r.info.status for r in runs(client, "study")] == ["FINISHED"]
+
+
+def wait_for_trials(home: Path, count: int) -> None:
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    for _ in range(600):
+        if client.get_experiment_by_name("initlab") and len(runs(client, "trial")) >= count:
+            return
+        time.sleep(0.1)
+    pytest.fail("no trial was logged within a minute")
+
+
+def test_the_environment_can_name_the_store(tmp_path, template_store):
+    shutil.copy(template_store, tmp_path / "elsewhere.db")
+    uri = f"sqlite:///{tmp_path}/elsewhere.db"
+    done = run_command("train", "trainer.epochs=1", "model.width=4", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stderr
+    assert len(runs(MlflowClient(uri), "train")) == 1
+    assert not (tmp_path / "mlruns" / "mlflow.db").exists()
