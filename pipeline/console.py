@@ -1,5 +1,6 @@
 """What people read on a terminal: tables, notes, progress."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ def progress(total: float, done: float, unit: str) -> Iterator[Progress]:
         bar_format=form,
         disable=None if sys.stderr.isatty() else True,
         leave=False,
-        dynamic_ncols=True,
+        # Some terminals say they have no width; tqdm would then draw nothing.
+        ncols=shutil.get_terminal_size().columns,
     ) as bar:
         yield Progress(bar)

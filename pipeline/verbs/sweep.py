@@ -75,7 +75,7 @@ def _run_batch(
         record = TrialRecord(records[i * replicates : (i + 1) * replicates])
         search.tell(asked.number, record)
         writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, started)
-    bar.best(f", best {search.best.value:.4f}")
+    bar.best(f"best {search.best.value:.4f}")
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
