@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep train report ui status test test-fast lint format lock clean
+.PHONY: help install sweep train report ui theory status test test-fast lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ report: $(READY) ## make the HTML report of a study again
 
 ui: $(READY) ## serve the MLflow UI on 127.0.0.1
 	@$(BIN)/initlab ui $(ARGS)
+
+theory: $(READY) ## mean-field figures at a point: make theory ARGS="activation=tanh sigma_b2=0.05"
+	@$(BIN)/initlab theory $(ARGS)
 
 status: $(READY) ## list the studies and their trials
 	@$(BIN)/initlab status $(ARGS)

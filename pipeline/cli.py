@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.config import Section
 
 __all__ = ["VERBS", "main"]
 
@@ -18,16 +21,26 @@ INTERRUPTED, TERMINATED = 130, 143
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its module and function of one name, its line of help, the flags it takes."""
+    """A verb: its module and function of one name, its line of help, the flags it takes.
+
+    Attributes:
+        kind: the class in ``pipeline.config`` of the configuration that it takes.
+    """
 
     name: str
     help: str
     flags: tuple[str, ...] = ()
+    kind: str = "Config"
+
+    def compose(self, overrides: Sequence[str]) -> "Section":
+        # Imported here: it takes seconds, which help and typing errors need not wait for.
+        from pipeline import config
+
+        kind: type[Section] = getattr(config, self.kind)
+        return config.compose_as(kind, overrides)
 
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
-        from pipeline.config import compose
-
-        config = compose(overrides)
+        config = self.compose(overrides)
         function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
         return function(config, flags)
 
@@ -39,6 +52,12 @@ VERBS = {
         Verb("train", "train one network and log its run"),
         Verb("report", "make the HTML report of a study again"),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
+        Verb(
+            "theory",
+            "mean-field figures at a point: critical line, q*, chi_1, depth scales",
+            ("--json",),
+            "TheoryConfig",
+        ),
         Verb("status", "list the studies and their trials", ("--json",)),
     )
 }
@@ -105,13 +124,13 @@ def _usage() -> str:
 
 
 def _verb_help(verb: Verb) -> str:
-    from pipeline.config import choices, compose, groups, to_yaml
+    from pipeline.config import choices, groups, to_yaml
 
     flags = "".join(f" [{flag}]" for flag in verb.flags)
-    names = {group: ", ".join(choices(group)) for group in groups()}
-    listed = "\n".join(f"  {group}={text}" for group, text in names.items())
-    defaults = "".join(f"  {line}\n" for line in to_yaml(compose([])).splitlines())
+    defaults = "".join(f"  {line}\n" for line in to_yaml(verb.compose([])).splitlines())
+    listed = "".join(f"  {group}={', '.join(choices(group))}\n" for group in groups())
+    offered = f"groups (weight_init=he_normal):\n{listed}\n" if verb.kind == "Config" else ""
     return (
         f"initlab {verb.name}: {verb.help}\n\nusage: initlab {verb.name}{flags} [key=value ...]\n\n"
-        f"groups (weight_init=he_normal):\n{listed}\n\nkeys and their defaults (model.width=32):\n{defaults}"
+        f"{offered}keys and their defaults:\n{defaults}"
     )

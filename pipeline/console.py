@@ -1,14 +1,17 @@
 """What people read on a terminal: tables, notes, progress."""
 
+from __future__ import annotations
+
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from pipeline.report import Row, Summary
+if TYPE_CHECKING:  # the report takes a second to import, which `initlab theory` need not wait for
+    from pipeline.report import Row, Summary
 
 __all__ = ["Progress", "progress", "say", "study_table", "table"]
 

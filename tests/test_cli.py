@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from conftest import run_command
@@ -21,8 +22,8 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: initlab {verb}" in text
-    assert "he_normal" in text
-    assert "n_trials: 96" in text
+    for expected in ["sigma_w2: null"] if verb == "theory" else ["he_normal", "n_trials: 96"]:
+        assert expected in text
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,34 @@ def test_mistakes_end_with_2_and_one_line(arguments, expected, home, capsys):
     assert captured.out == ""
     assert not list(home.rglob("*.journal"))
     assert not list(home.rglob("report.html"))
+
+
+def test_theory_as_a_table_and_as_json(capsys):
+    assert main(["theory", "activation=tanh", "sigma_b2=0.05"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"critical sigma_w\^2 +1\.76095\n", table)
+    assert re.search(r"q\* +0\.570048\n", table)
+    assert re.search(r"6 xi_c +inf\n", table)
+    assert main(["theory", "activation=tanh", "sigma_b2=0.05", "sigma_w2=2.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["sigma_w2_critical", "q_star", "chi_1", "xi_q", "xi_c"]
+    assert round(6 * found["xi_c"]) == 71
+    assert main(["theory", "activation=gelu", "sigma_b2=0", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("activation=swish", "activation=swish: must be one of erf, gelu, relu"),
+        ("sigma_b2=-1", "sigma_b2=-1: must be greater than or equal to 0"),
+        ("sigma_w2=0", "sigma_w2=0: must be greater than 0"),
+        ("sigma_w=1", "sigma_w=1: unknown key; did you mean sigma_w2"),
+    ],
+)
+def test_theory_names_mistakes(override, expected, capsys):
+    assert main(["theory", override]) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there_is_said_before_training(home, capsys):

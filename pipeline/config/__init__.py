@@ -1,8 +1,8 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
-from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_tree, groups, to_yaml
+from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, parse, plain, with_values
-from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel
+from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel, Section, TheoryConfig
 
 __all__ = [
     "CONF_DIR",
@@ -10,9 +10,12 @@ __all__ = [
     "Config",
     "CustomModel",
     "MLPModel",
+    "Section",
+    "TheoryConfig",
     "build_model",
     "choices",
     "compose",
+    "compose_as",
     "compose_tree",
     "config_hash",
     "flatten",

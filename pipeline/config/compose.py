@@ -16,11 +16,11 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.convert import flatten, parse, plain, suggestion
-from pipeline.config.schema import Config, ModelConfig
+from pipeline.config.convert import Kind, flatten, parse, plain, suggestion
+from pipeline.config.schema import Config, ModelConfig, Section
 from pipeline.errors import UsageError
 
-__all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_tree", "groups", "to_yaml"]
+__all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_as", "compose_tree", "groups", "to_yaml"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Beside the package in a checkout, inside it in an installed wheel.
@@ -42,23 +42,28 @@ ALIASES = {
 
 def compose(overrides: Sequence[str]) -> Config:
     """The configuration under ``overrides`` (``key=value``), or a ``UsageError``."""
-    return parse(compose_tree(overrides))
+    return compose_as(Config, overrides)
 
 
-def compose_tree(overrides: Sequence[str]) -> dict[str, Any]:
+def compose_as(kind: type[Kind], overrides: Sequence[str]) -> Kind:
+    """A configuration of another kind, from the file that the kind names."""
+    return parse(compose_tree(overrides, kind.source), kind)
+
+
+def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, Any]:
     """The same as nested dicts, before types and ranges are checked."""
     texts = [_resolved_alias(override) for override in _parsed(overrides)]
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose("config", overrides=texts)
+            config = hydra.compose(source, overrides=texts)
         tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingConfigException as error:
         raise _unknown_choice(error, texts) from None
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {_one_line(error)}") from None
     except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
-        raise _unknown_key(error, texts) from None
+        raise _unknown_key(error, texts, source) from None
     tree.pop("experiment", None)
     return tree
 
@@ -109,7 +114,7 @@ def _unknown_choice(error: MissingConfigException, texts: Sequence[str]) -> Usag
     return UsageError.of(group, name.removesuffix(".yaml"), f"must be one of {', '.join(choices(group))}")
 
 
-def _unknown_key(error: Exception, texts: Sequence[str]) -> UsageError:
+def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageError:
     named = re.search(
         r"(?:Could not (?:override|append|delete)[^']*|No match in the defaults list[^']*)'([^']+)'", str(error)
     )
@@ -118,7 +123,7 @@ def _unknown_key(error: Exception, texts: Sequence[str]) -> UsageError:
     key = named[1].split("@")[0].split("=")[0].lstrip("+~")
     own = [t for t in texts if t.lstrip("+~").split("=")[0] == key]
     given = own[0].partition("=")[2] if own else ""
-    known = flatten(compose_tree([t for t in texts if t not in own])) if own else {}
+    known = flatten(compose_tree([t for t in texts if t not in own], source)) if own else {}
     if key in known or any(k.startswith(f"{key}.") for k in known):
         return UsageError.of(key, given, _one_line(error))
     return UsageError.of(key, given, f"unknown key{suggestion(key, known)}")
@@ -128,7 +133,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: Section) -> str:
     """The resolved configuration as YAML."""
     return str(yaml.safe_dump(plain(config), sort_keys=False))
 

@@ -4,14 +4,14 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Section
 from pipeline.errors import UsageError
 
-__all__ = ["config_hash", "flatten", "identity", "parse", "plain", "suggestion", "with_values"]
+__all__ = ["Kind", "config_hash", "flatten", "identity", "parse", "plain", "suggestion", "with_values"]
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
@@ -27,10 +27,13 @@ NOT_IDENTITY = (
 UNION_TAGS = {"mlp", "custom", "sgd", "adam", "adamw"}
 
 
-def parse(tree: Mapping[str, Any]) -> Config:
+Kind = TypeVar("Kind", bound=Section)
+
+
+def parse(tree: Mapping[str, Any], kind: type[Kind]) -> Kind:
     """The typed configuration, or a ``UsageError`` for the first key that is wrong."""
     try:
-        return Config.model_validate(dict(tree))
+        return kind.model_validate(dict(tree))
     except ValidationError as error:
         raise _usage(error, tree) from None
 
@@ -74,7 +77,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def plain(config: Config) -> dict[str, Any]:
+def plain(config: Section) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, as ``parse`` takes them."""
     return config.model_dump(by_alias=True)
 
@@ -90,7 +93,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         if not isinstance(node, dict) or leaf not in node:
             raise UsageError.of(key, value, f"unknown key{suggestion(key, flatten(tree))}")
         node[leaf] = value
-    return parse(tree)
+    return parse(tree, Config)
 
 
 def config_hash(config: Config) -> str:

@@ -3,7 +3,7 @@
 The rest of the package reads these objects and knows neither OmegaConf nor Hydra.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
@@ -11,8 +11,9 @@ from pipeline.activations import ACTIVATIONS
 from pipeline.data import SOURCES
 from pipeline.init import BIASES, WEIGHTS
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
+from pipeline.theory import NONLINEARITIES
 
-__all__ = ["MLP_TARGET", "Config", "CustomModel", "MLPModel", "OptimizerConfig"]
+__all__ = ["MLP_TARGET", "Config", "CustomModel", "MLPModel", "OptimizerConfig", "Section", "TheoryConfig"]
 
 MLP_TARGET = "pipeline.models.MLP"
 LARGEST = 1e30  # of a scale or bias: far beyond use, and finite in float32
@@ -26,8 +27,13 @@ def _one_of(value: str, allowed: object) -> str:
 
 
 class Section(BaseModel):
-    """Immutable, exactly these keys, no coercion, no NaN."""
+    """Immutable, exactly these keys, no coercion, no NaN.
 
+    Attributes:
+        source: the YAML file in ``conf/`` that a whole configuration starts from.
+    """
+
+    source: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -161,6 +167,8 @@ class ReportConfig(Section):
 class Config(Section):
     """The whole configuration; ``conf/`` holds the defaults and what each key means."""
 
+    source: ClassVar[str] = "config"
+
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     device: Literal["cpu", "cuda", "auto"]
     study: StudyConfig
@@ -175,3 +183,17 @@ class Config(Section):
     tracking: TrackingConfig
     launcher: LauncherConfig
     report: ReportConfig
+
+
+class TheoryConfig(Section):
+    """A point of the phase diagram, for ``initlab theory``."""
+
+    source: ClassVar[str] = "theory"
+    activation: str
+    sigma_b2: Annotated[float, Field(ge=0, le=1e6)]
+    sigma_w2: Annotated[float, Field(gt=0, le=1e6)] | None
+
+    @field_validator("activation")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _one_of(name, NONLINEARITIES)
