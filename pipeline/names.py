@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from pipeline.config import Config
-from pipeline.init import BIASES, WEIGHTS
+from pipeline.init import BIASES, ROLES, WEIGHTS
 
 __all__ = ["run_title", "slug"]
 
@@ -23,4 +23,7 @@ def run_title(config: Config) -> str:
     strength = f" x{weight.scale:.4g}" if WEIGHTS[weight.name].scaled else ""
     kinds = {"zeros": "bias 0", "constant": f"bias {bias.value:.4g}"}
     spread = f" {bias.value:.4g}" if BIASES[bias.name].valued else ""
-    return f"{weight.name}{strength}, {kinds.get(bias.name, f'{bias.name} bias{spread}')}"
+    places = [f"{w.name} {role}" for role in ROLES if (w := getattr(weight.layers, role)) is not None]
+    places += [f"{b.name} bias {role}" for role in ROLES if (b := getattr(bias.layers, role)) is not None]
+    own = f" ({', '.join(places)})" if places else ""
+    return f"{weight.name}{strength}, {kinds.get(bias.name, f'{bias.name} bias{spread}')}{own}"

@@ -10,7 +10,7 @@ import torch
 from pipeline.config import Config, build_model, flatten, plain
 from pipeline.data import SOURCES, Dataset, prepare, read_npz
 from pipeline.errors import UsageError
-from pipeline.init import InitSpec
+from pipeline.init import ROLES, InitSpec
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES
@@ -114,7 +114,14 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
 
 def _member(job: Job) -> Member:
     weight, bias, optimizer = job.config.weight_init, job.config.bias_init, job.config.optimizer
-    init = InitSpec(weight.name, weight.scale, bias.name, bias.value)
+    init = InitSpec(
+        weight.name,
+        weight.scale,
+        bias.name,
+        bias.value,
+        {role: (w.name, w.scale) for role in ROLES if (w := getattr(weight.layers, role)) is not None},
+        {role: (b.name, b.value) for role in ROLES if (b := getattr(bias.layers, role)) is not None},
+    )
     return Member(job.seed, init, optimizer.lr, optimizer.weight_decay)
 
 

@@ -20,14 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from pipeline.activations import ACTIVATIONS
 from pipeline.errors import UsageError
 
-__all__ = ["ROW_BLOCK", "Parameters", "Stack", "one_thread", "padded_size"]
+__all__ = ["ROW_BLOCK", "Parameters", "Stack", "one_thread", "padded_size", "slot_independent"]
 
 Parameters = dict[str, Tensor]
 
 # Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
 ROW_BLOCK = 32
+# Leaf modules whose kernels give each member the same bits in any stack (tests/test_train.py).
+INDEPENDENT = {nn.Linear, nn.LayerNorm, nn.Flatten, nn.Identity, *(a.module for a in ACTIVATIONS.values())}
 # Rows of one evaluation pass, a multiple of ROW_BLOCK; bounds its memory.
 EVALUATION_ROWS = 1024
 
@@ -41,6 +44,21 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def slot_independent(module: nn.Module) -> bool:
+    """Whether a network is made of modules whose results don't depend on the stack around them.
+
+    Grouped convolutions, into which vmap turns a stack of convolutions, and batch
+    normalisation take other paths for other numbers of groups; of modules that aren't
+    known here the same is assumed.
+    """
+    for child in module.modules():
+        leaf = next(child.children(), None) is None
+        own = next(child.parameters(recurse=False), None) is not None
+        if (leaf or own) and type(child) not in INDEPENDENT:
+            return False
+    return True
 
 
 def padded_size(members: int, batch_size: int) -> int:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
-from pipeline.init import initial_parameters
+from pipeline.init import FitData, initial_parameters
 from pipeline.layers import trace_layers
 from pipeline.observe import Observer
 from pipeline.optim import StackedOptimizer
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
 from pipeline.seeds import stream
-from pipeline.stack import Parameters, Stack, one_thread
+from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 
 __all__ = ["train"]
 
@@ -50,9 +50,8 @@ def train(
 ) -> list[MemberRecord]:
     """Trains ``members``, networks with the structure of ``module``, as one stack.
 
-    Some kernels (grouped convolutions, batch normalisation) give other last bits in a
-    stack than alone. Such networks are trained one by one, so that a member's numbers
-    never depend on its company.
+    Networks whose kernels may give other last bits in a stack than alone are trained one
+    by one, so that a member's numbers never depend on its company.
 
     Args:
         module: the structure; its own parameter values matter only where no scheme applies.
@@ -63,7 +62,7 @@ def train(
         One record a member, in the order of ``members``.
     """
     with one_thread():
-        if len(members) > 1 and not _independent(module, members, data, plan):
+        if len(members) > 1 and not (slot_independent(module) and _independent(module, members, data, plan)):
             return [_train(module, data, [member], plan, None)[0] for member in members]
         return _train(module, data, members, plan, on_epoch)
 
@@ -75,7 +74,7 @@ def _train(
     plan: Plan,
     on_epoch: Callable[[int], None] | None,
 ) -> list[MemberRecord]:
-    stack, optimizer = _build(module, members, plan)
+    stack, optimizer = _build(module, members, data, plan)
     layers = trace_layers(stack.module, data.x_train[:2])
     observer = Observer(stack, layers, data, plan)
     order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
@@ -99,11 +98,14 @@ def _train(
 
 
 def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> bool:
-    """Whether each member gets the same gradients in this stack as alone, to the last bit."""
+    """Whether each member gets the same gradients in this stack as alone, to the last bit.
+
+    Catches what ``slot_independent`` can't see: functions that a ``forward`` calls.
+    """
     x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
 
     def gradients(of: Sequence[Member]) -> Parameters:
-        stack, _ = _build(module, of, plan)
+        stack, _ = _build(module, of, data, plan)
         return stack.gradients(x.expand(stack.size, *x.shape), y.expand(stack.size, -1))[0]
 
     together = gradients(members)
@@ -118,8 +120,9 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
-def _build(module: nn.Module, members: Sequence[Member], plan: Plan) -> tuple[Stack, StackedOptimizer]:
-    initial = [initial_parameters(module, m.init, m.seed) for m in members]
+def _build(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> tuple[Stack, StackedOptimizer]:
+    fit = FitData.of(data.x_train, data.y_train, data.n_classes)
+    initial = [initial_parameters(module, m.init, m.seed, fit) for m in members]
     stack = Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device)
     padding = stack.size - len(members)
     lr = [m.lr for m in members] + [members[0].lr] * padding

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.activations import ACTIVATIONS
+from pipeline.init import FitData
 from pipeline.models import MLP
 
 
@@ -54,6 +55,13 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "convolutional": Convolutional,
     "batchnorm": normalised,
 }
+
+
+def fit_data(features: int = 13, classes: int = 3, rows: int = 64) -> FitData:
+    """Made-up training data for the data-dependent schemes."""
+    g = torch.Generator().manual_seed(7)
+    x = torch.randn(rows, features, generator=g, dtype=torch.float64)
+    return FitData(x, torch.arange(rows) % classes, classes)
 
 
 def build(name: str, features: int, classes: int) -> nn.Module:

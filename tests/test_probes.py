@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from networks import NETWORKS, build
+from networks import NETWORKS, build, fit_data
 from torch import nn
 
 from pipeline.activations import ACTIVATIONS
@@ -88,7 +88,7 @@ def test_gradient_ratio_in_closed_form():
 
 def members(module: nn.Module) -> list[dict[str, torch.Tensor]]:
     specs = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
-    found = [initial_parameters(module, spec, seed) for seed, spec in enumerate(specs)]
+    found = [initial_parameters(module, spec, seed, fit_data()) for seed, spec in enumerate(specs)]
     # Copies, near copies and opposite rows in the first weight.
     for i, p in enumerate(found[::3]):
         weight = next(v for v in p.values() if v.ndim >= 2)

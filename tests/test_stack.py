@@ -6,7 +6,7 @@ import math
 import oracles
 import pytest
 import torch
-from networks import NETWORKS, build
+from networks import NETWORKS, build, fit_data
 from torch import nn
 
 from pipeline.errors import UsageError
@@ -55,8 +55,10 @@ def torch_optimizer(spec: OptimizerSpec, lr: float, decay: float):
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_stacked_equals_alone(name, optimizer):
     module = build(name, FEATURES, CLASSES)
+    # With all units of a layer equal, LayerNorm divides round-off by sqrt(eps): nothing to compare.
+    specs = [s for s in SPECS if name != "residual" or s.weight not in ("constant", "tied", "row_tied")]
     spec = OptimizerSpec(optimizer, momentum=0.9 if optimizer == "sgd" else 0.0)
-    members = [initial_parameters(module, init, seed) for seed, init in enumerate(SPECS)]
+    members = [initial_parameters(module, init, seed, fit_data()) for seed, init in enumerate(specs)]
     lr = [0.002 * (1 + i % 4) for i in range(len(members))]
     decay = [0.01 * (i % 3) for i in range(len(members))]
     per_member = [batches(seed, 50) for seed in range(len(members))]
@@ -68,7 +70,7 @@ def test_stacked_equals_alone(name, optimizer):
         found = stack.member(i)
         assert set(found) == set(expected)
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value, atol=1e-9, rtol=0, msg=f"{SPECS[i]} {key}")
+            torch.testing.assert_close(found[key], value, atol=1e-9, rtol=0, msg=f"{specs[i]} {key}")
 
 
 def test_a_diverging_member_leaves_the_others_untouched():

@@ -5,7 +5,16 @@ The rest of the package reads these objects and knows neither OmegaConf nor Hydr
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+)
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.data import SOURCES
@@ -84,24 +93,53 @@ ModelConfig = Annotated[
 ]
 
 
-class WeightInitConfig(Section):
-    name: str
-    scale: Annotated[float, Field(ge=0, le=LARGEST)]
+WeightName = Annotated[str, AfterValidator(lambda name: _one_of(name, WEIGHTS))]
+BiasName = Annotated[str, AfterValidator(lambda name: _one_of(name, BIASES))]
+Scale = Annotated[float, Field(ge=0, le=LARGEST)]
+BiasValue = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _one_of(name, WEIGHTS)
+
+def _named(choice: Any) -> Any:
+    """A bare name stands for ``{name: ...}``."""
+    return {"name": choice} if isinstance(choice, str) else choice
+
+
+class WeightChoice(Section):
+    name: WeightName
+    scale: Scale = 1.0
+
+
+class BiasChoice(Section):
+    name: BiasName
+    value: BiasValue = 0.0
+
+
+class WeightLayers(Section):
+    """Schemes of their own for the first, the hidden and the last layers; None: as elsewhere."""
+
+    first: Annotated[WeightChoice | None, BeforeValidator(_named)] = None
+    hidden: Annotated[WeightChoice | None, BeforeValidator(_named)] = None
+    last: Annotated[WeightChoice | None, BeforeValidator(_named)] = None
+
+
+class BiasLayers(Section):
+    """Likewise for biases."""
+
+    first: Annotated[BiasChoice | None, BeforeValidator(_named)] = None
+    hidden: Annotated[BiasChoice | None, BeforeValidator(_named)] = None
+    last: Annotated[BiasChoice | None, BeforeValidator(_named)] = None
+
+
+class WeightInitConfig(Section):
+    name: WeightName
+    scale: Scale
+    layers: WeightLayers
 
 
 class BiasInitConfig(Section):
-    name: str
-    value: Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _one_of(name, BIASES)
+    name: BiasName
+    value: BiasValue
+    layers: BiasLayers
 
 
 class SGDConfig(Section):

@@ -54,12 +54,24 @@ def params_of(config: Config, swept: Mapping[str, object], seeds: Sequence[int])
         "trainer.batch_size": config.trainer.batch_size,
         "trainer.dtype": config.trainer.dtype,
         "seed": config.seed,
+        **_own_places(config),
         "seeds": ",".join(map(str, seeds)),
     }
     model = {f"model.{key}": value for key, value in flatten(config.model.model_dump(by_alias=True)).items()}
     if not isinstance(config.model, CustomModel):
         del model["model._target_"]
     return [Param(k, str(v)[:6000]) for k, v in (params | model | dict(swept)).items()]
+
+
+def _own_places(config: Config) -> dict[str, object]:
+    """``weight_init.layers.last`` and so on, where a place has a scheme of its own."""
+    sections = {"weight_init": config.weight_init.layers, "bias_init": config.bias_init.layers}
+    return {
+        f"{name}.layers.{key}": value
+        for name, layers in sections.items()
+        for key, value in flatten(layers.model_dump()).items()
+        if value is not None
+    }
 
 
 def identity_tags(kind: str, config: Config, study: str | None, digest: str) -> dict[str, str]:
