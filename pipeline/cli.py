@@ -1,15 +1,14 @@
 """The command line: ``initlab VERB key=value ...``, its help and its exit codes."""
 
 import importlib
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
+from pipeline.interrupt import Terminated, install
 
 if TYPE_CHECKING:
     from pipeline.config import Section
@@ -63,34 +62,21 @@ VERBS = {
 }
 
 
-class Terminated(BaseException):
-    """SIGTERM, raised in the main thread so that everything is closed on the way out."""
-
-
-def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    # A second signal must not cut the closing short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code (0, 1, 2, 130 or 143)."""
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    install()
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except InitlabError as error:
-        print(f"initlab: {error}", file=sys.stderr)
+        # One line, whatever the user's own text in it.
+        print("initlab:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("initlab: interrupted; the same command goes on from here", file=sys.stderr)
+        print("initlab: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Terminated:
-        print("initlab: terminated; the same command goes on from here", file=sys.stderr)
+        print("initlab: terminated", file=sys.stderr)
         return TERMINATED
-    except BrokenPipeError:
-        # Whoever read the output has gone (`initlab status | head`).
-        sys.stderr.close()
-        return 0
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -18,7 +20,11 @@ __all__ = ["Progress", "progress", "say", "study_table", "table"]
 
 def say(*lines: str) -> None:
     """Prints lines at once, so that they don't overtake what comes from elsewhere."""
-    print(*lines, sep="\n", flush=True)
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        # Whoever read the output has gone (`initlab sweep | head`); the work goes on.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

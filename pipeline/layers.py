@@ -7,14 +7,14 @@ activation is seen when it is a module (``nn.Tanh``), not a function call (``F.t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.activations import Activation, activation_of
 
-__all__ = ["Layer", "Recorder", "trace_layers"]
+__all__ = ["Layer", "Recorder", "activation_paths", "trace_layers"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,15 @@ class Layer:
     Attributes:
         name: the module's path; ``weight`` and ``bias`` are its parameters' names.
         activation: what follows it, None for the output layer.
-        activation_path: the module path of that activation.
+        call: which of the calls of activation modules, counted in a whole forward pass,
+            that one is (a module can serve several layers).
     """
 
     name: str
     weight: str
     bias: str | None
     activation: Activation | None = None
-    activation_path: str | None = None
+    call: int = -1
 
     @property
     def hidden(self) -> bool:
@@ -68,25 +69,37 @@ def _is_weighted(module: nn.Module) -> bool:
     return isinstance(weight, nn.Parameter) and weight.ndim >= 2
 
 
+def activation_paths(module: nn.Module) -> list[str]:
+    """The module paths of all activations in ``module``."""
+    return [path for path, m in module.named_modules() if path and activation_of(m) is not None]
+
+
 def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     """The weighted layers of ``module`` in order of execution. Leaves it in evaluation mode.
+
+    A weight that is used more than once, by one module or by several that share it, is a
+    layer once, where it is used first.
 
     Args:
         module: the network, with real (not meta) parameters.
         sample: a batch of inputs, ``(rows, *input_shape)``.
     """
-    paths = [path for path, m in module.named_modules() if path and (_is_weighted(m) or activation_of(m) is not None)]
-    recorder = Recorder(module, paths)
+    weighted = [path for path, m in module.named_modules() if path and _is_weighted(m)]
+    recorder = Recorder(module, [*weighted, *activation_paths(module)])
     module.eval()  # in training mode, running it would move its running statistics
     with torch.no_grad(), recorder.recording() as calls:
         module(sample)
-    layers: list[Layer] = []
+    names = {id(p): name for name, p in module.named_parameters()}
+    layers: dict[str, Layer] = {}
+    current, activations = "", 0
     for path, _, _ in calls:
         child = module.get_submodule(path)
         if _is_weighted(child):
-            bias = f"{path}.bias" if getattr(child, "bias", None) is not None else None
-            layers.append(Layer(path, f"{path}.weight", bias))
-        elif layers and not layers[-1].hidden:
-            last = layers[-1]
-            layers[-1] = Layer(last.name, last.weight, last.bias, activation_of(child), path)
-    return layers
+            current = names[id(child.weight)]
+            bias = getattr(child, "bias", None)
+            layers.setdefault(current, Layer(path, current, names[id(bias)] if bias is not None else None))
+            continue
+        if current and not layers[current].hidden:
+            layers[current] = replace(layers[current], activation=activation_of(child), call=activations)
+        activations += 1
+    return list(layers.values())

@@ -108,7 +108,9 @@ class Observer:
 
     def _ratio(self, updates: Parameters) -> Tensor:
         """Norm of the update over the norm of the weights it was added to; 0 if neither moved."""
-        weights = [layer.weight for layer in self.layers]
+        weights = [layer.weight for layer in self.layers if layer.weight in updates]
+        if not weights:
+            return torch.zeros(len(self.stack), dtype=torch.float64)
         update = torch.cat([updates[name].flatten(1) for name in weights], 1)
         after = torch.cat([self.stack.parameters[name].flatten(1) for name in weights], 1)
         update, after = (t[: len(self.stack)].detach().to(torch.float64).cpu() for t in (update, after))

@@ -15,6 +15,7 @@ from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES
 from pipeline.records import MemberRecord
+from pipeline.stack import Stack
 from pipeline.train import train
 
 __all__ = ["Job", "check", "load_dataset", "network", "resolve_device", "run_jobs"]
@@ -87,13 +88,25 @@ def check(config: Config, data: Dataset) -> torch.nn.Module:
     if config.trainer.batch_size > len(data.x_train):
         allowed = f"must be at most the {len(data.x_train)} training rows of {data.name}"
         raise UsageError.of("trainer.batch_size", config.trainer.batch_size, allowed)
-    return network(config, data)
+    module = network(config, data)
+    try:
+        states = [{name: p.detach() for name, p in module.named_parameters()}] * 2
+        stack = Stack(module, states, torch.float32, 2)
+        stack.gradients(
+            data.x_train[:2].expand(stack.size, 2, *data.input_shape), data.y_train[:2].expand(stack.size, 2)
+        )
+    except UsageError:
+        raise
+    except Exception as error:  # torch.func can't follow everything that a forward may do
+        reason = " ".join(str(error).split())[:150]
+        raise UsageError.of("model._target_", config.model.target, f"can't be trained as a stack ({reason})") from None
+    return module
 
 
 def network(config: Config, data: Dataset) -> torch.nn.Module:
-    """The network of a configuration, checked on two rows of its data. Same seed, same network."""
+    """The network of a configuration, checked on two rows of its data."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(0)  # what no scheme sets is the same for every member, whatever its seed
         module = build_model(config.model, data.input_shape, data.n_classes)
     target = config.model.target
     if not isinstance(module, torch.nn.Module):

@@ -88,6 +88,7 @@ class Stack:
 
     Attributes:
         parameters: ``{name: (S, *shape)}``; S counts the padding, ``len(stack)`` doesn't.
+        trainable: names of those that an optimiser may move.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Stack:
         self.parameters = {
             name: torch.stack([member[name] for member in filled]).to(device, dtype) for name in members[0]
         }
+        self.trainable = {name for name, p in self.module.named_parameters() if p.requires_grad}
         self.buffers: Parameters = {
             name: b.expand(self.size, *b.shape).clone() for name, b in self.module.named_buffers()
         }

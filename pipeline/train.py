@@ -127,4 +127,5 @@ def _build(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Pl
     padding = stack.size - len(members)
     lr = [m.lr for m in members] + [members[0].lr] * padding
     decay = [m.weight_decay for m in members] + [members[0].weight_decay] * padding
-    return stack, StackedOptimizer(stack.parameters, plan.optimizer, lr, decay)
+    moved = {name: p for name, p in stack.parameters.items() if name in stack.trainable}
+    return stack, StackedOptimizer(moved, plan.optimizer, lr, decay)

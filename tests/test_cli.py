@@ -31,7 +31,7 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
     [
         (["fly"], "'fly' is no verb"),
         (["train", "--fast"], "--fast: not a flag of train"),
-        (["train", "weight_init=foo"], "weight_init=foo: must be one of constant, glorot_normal"),
+        (["train", "weight_init=foo"], "weight_init=foo: must be one of column_tied, constant, glorot_normal"),
         (["train", "weight_init.scale=-1"], "weight_init.scale=-1: must be greater than or equal to 0"),
         (["train", "model.widht=1"], "model.widht=1: unknown key"),
         (["sweep", "search.replicates=0"], "search.replicates=0"),

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
-from pipeline.layers import Layer, trace_layers
+from pipeline.layers import Layer, activation_paths, trace_layers
 from pipeline.models import MLP
 from pipeline.probes import PROBES, LayerState, Snapshot, log_spaced, measure, take_snapshot
 from pipeline.stack import Stack
@@ -128,7 +128,8 @@ def by_hand(stack: Stack, layer: Layer, member: int, x: torch.Tensor):
     module.load_state_dict(stack.member(member))
     module.eval()
     kept = {}
-    hook = module.get_submodule(layer.activation_path).register_forward_hook(
+    path = activation_paths(module)[layer.call]  # in these networks each serves one layer, in order
+    hook = module.get_submodule(path).register_forward_hook(
         lambda _, args, out: kept.update(z=args[0].detach(), a=out.detach())
     )
     module(x)

@@ -1,7 +1,7 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
-from pipeline.config.convert import config_hash, flatten, identity, parse, plain, with_values
+from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
 from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel, Section, TheoryConfig
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "flatten",
     "groups",
     "identity",
+    "masked",
     "parse",
     "plain",
     "to_yaml",

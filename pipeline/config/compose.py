@@ -16,7 +16,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.convert import Kind, flatten, parse, plain, suggestion
+from pipeline.config.convert import Kind, flatten, masked, parse, plain, suggestion
 from pipeline.config.schema import Config, ModelConfig, Section
 from pipeline.errors import UsageError
 
@@ -81,9 +81,13 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
         if override.is_sweep_override():
             allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
             raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
-        if (CONF_DIR / override.key_or_group).is_dir() and not isinstance(override.value(), str):
-            allowed = f"must be one of {', '.join(choices(override.key_or_group))}"
-            raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
+        group = override.key_or_group
+        if group.split(".")[0].split("/")[0] == "hydra":
+            raise UsageError.of(group, "...", "the lab has no settings of Hydra itself")
+        is_choice = isinstance(override.value(), str) or (group == "experiment" and override.value() is None)
+        if (CONF_DIR / group).is_dir() and not is_choice:
+            given = text.partition("=")[2]
+            raise UsageError.of(group, given, f"must be one of {', '.join(choices(group))}")
         parsed.append(override)
     return parsed
 
@@ -134,8 +138,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def to_yaml(config: Section) -> str:
-    """The resolved configuration as YAML."""
-    return str(yaml.safe_dump(plain(config), sort_keys=False))
+    """The resolved configuration as YAML, without passwords."""
+    tree = plain(config)
+    for section, key in (("tracking", "uri"), ("search", "storage")):
+        if tree.get(section, {}).get(key):
+            tree[section][key] = masked(tree[section][key])
+    return str(yaml.safe_dump(tree, sort_keys=False))
 
 
 def build_model(model: ModelConfig, input_shape: Sequence[int], n_classes: int) -> Any:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline.config.schema import Config, Section
 from pipeline.errors import UsageError
 
-__all__ = ["Kind", "config_hash", "flatten", "identity", "parse", "plain", "suggestion", "with_values"]
+__all__ = ["Kind", "config_hash", "flatten", "identity", "masked", "parse", "plain", "suggestion", "with_values"]
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
@@ -82,6 +82,14 @@ def plain(config: Section) -> dict[str, Any]:
     return config.model_dump(by_alias=True)
 
 
+def masked(uri: str) -> str:
+    """A URI that may be shown: without password and query."""
+    scheme, separator, rest = uri.partition("://")
+    where, at, place = rest.rpartition("@")
+    user = f"{where.split(':')[0]}:***" if ":" in where else where
+    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}" if separator else uri
+
+
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """A copy with other values at dotted keys, checked like any configuration."""
     tree = plain(config)
@@ -103,4 +111,5 @@ def config_hash(config: Config) -> str:
 
 def identity(config: Config) -> dict[str, Any]:
     """``{dotted key: value}`` of all that decides a study's numbers; not its name, length or stores."""
-    return {k: v for k, v in flatten(plain(config)).items() if not k.startswith(NOT_IDENTITY)}
+    flat = flatten(plain(config))
+    return {k: v for k, v in flat.items() if v is not None and not k.startswith(NOT_IDENTITY)}

@@ -36,7 +36,10 @@ def prepare(
     if train_limit is not None and train_limit < len(y):
         (x, y), _ = _split((x, y), len(y) - train_limit, split_seed, "dataset.train_limit", train_limit)
     mean, std = _moments(x, raw.images)
-    parts = [torch.from_numpy((part.astype(np.float32) - mean) / std) for part in (x, x_val, test[0])]
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [torch.from_numpy((part.astype(np.float32) - mean) / std) for part in (x, x_val, test[0])]
+    if not all(part.isfinite().all() for part in parts):
+        raise UsageError.of("dataset", raw.name, "its values are too far apart to be standardised in float32")
     labels = [torch.from_numpy(np.ascontiguousarray(part)) for part in (y, y_val, test[1])]
     split = f"{raw.digest()} {split_seed} {val_fraction} {test_fraction} {train_limit}"
     return Dataset(

@@ -75,7 +75,8 @@ def checked_labels(source: str, key: str, y: np.ndarray, rows: int, n_classes: i
     whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all())
     if not whole:
         raise UsageError.of("dataset.path", source, f"{key} holds {y.dtype} labels; they must be integers 0..classes-1")
-    y = y.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # labels beyond int64 become some other number, out of range
+        y = y.astype(np.int64)
     classes = n_classes if n_classes is not None else len(np.unique(y))
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= classes:

@@ -73,6 +73,8 @@ def initial_parameters(module: nn.Module, spec: InitSpec, seed: int, data: FitDa
 def _sampled(
     name: str, current: Tensor, module: nn.Module, places: dict[str, Role], spec: InitSpec, seed: int
 ) -> Tensor:
+    if not module.get_parameter(name).requires_grad:
+        return current.to(torch.float64).clone()  # frozen by whoever wrote the network
     if name in places:
         scheme, scale = spec.weight_at(places[name])
         return scale * WEIGHTS[scheme].sample(Slot(tuple(current.shape), places[name], seed, name))

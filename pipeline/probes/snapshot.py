@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from pipeline.activations import Activation
-from pipeline.layers import Layer, Recorder
+from pipeline.layers import Layer, Recorder, activation_paths
 from pipeline.stack import Parameters, Stack
 
 __all__ = ["LayerState", "Snapshot", "take_snapshot"]
@@ -69,14 +69,13 @@ def take_snapshot(
     stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, update_ratio: Tensor | None = None
 ) -> Snapshot:
     """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``."""
-    paths = [layer.activation_path for layer in layers if layer.activation_path]
-    recorder = Recorder(stack.module, paths)
+    recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
 
-    def loss(parameters: Parameters, buffers: Parameters, x: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def loss(parameters: Parameters, buffers: Parameters, x: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         with recorder.recording() as calls:
             logits = functional_call(stack.module, (parameters, buffers), (x,))
-        signals = {path: (z, a) for path, z, a in calls}
+        signals = [(z, a) for _, z, a in calls]
         return torch.nn.functional.cross_entropy(logits, y), signals
 
     batch = x.expand(stack.size, *x.shape)
@@ -101,7 +100,7 @@ def _zeroed(state: LayerState, valid: Tensor) -> LayerState:
     return replace(state, **keep)  # type: ignore[arg-type]
 
 
-def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: dict[str, tuple[Tensor, Tensor]]) -> LayerState:
+def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: list[tuple[Tensor, Tensor]]) -> LayerState:
     count = len(stack)
 
     def flat(tensors: Parameters, name: str) -> Tensor:
@@ -110,8 +109,8 @@ def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: dict[str,
     weight = flat(stack.parameters, layer.weight)
     no_bias = weight.new_zeros(weight.shape[:2])
     z, a = (None, None)
-    if layer.activation_path is not None:
-        z, a = (_by_unit(t[:count], weight.shape[1]) for t in signals[layer.activation_path])
+    if layer.hidden:
+        z, a = (_by_unit(t[:count], weight.shape[1]) for t in signals[layer.call])
     return LayerState(
         name=layer.name,
         activation=layer.activation,

@@ -79,9 +79,8 @@ def summarise(runs: StudyRuns, top: int) -> Summary | None:
 
 
 def rank(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """Trials from the best to the worst; those without a value come last, ties by number."""
-    column = f"metrics.{objective}"
-    values = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
+    """Trials from the best to the worst; by what the search was told, ties by number."""
+    values = trials["metrics.search/objective"]
     keyed = trials.assign(_value=values if objective == "val/loss" else -values)
     return keyed.sort_values(["_value", "trial"], na_position="last").drop(columns="_value")
 

@@ -6,6 +6,7 @@ everything there means 0: next to the smallest values, where 0 belongs, for any 
 A trial's true values stand in its user attribute ``values``.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,8 @@ class Axis:
     def contains(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
         return bool((self.zero and value == 0) or self.low <= value <= self.high)
 
     def grid(self, points: int) -> list[Any]:
@@ -136,6 +139,10 @@ def _axis(key: str, spec: Any) -> Axis:
         raise UsageError.of(f"{name}.low", axis.low, f"must be at most high={axis.high}")
     if axis.log and axis.low <= 0:
         raise UsageError.of(f"{name}.low", axis.low, "must be above 0 on a log axis (zero: true adds exact 0)")
+    if axis.integer and not (float(axis.low).is_integer() and float(axis.high).is_integer()):
+        raise UsageError.of(f"{name}.low", axis.low, "low and high of an int axis must be whole numbers")
+    if axis.zero and axis.log and axis._floor < sys.float_info.min:
+        raise UsageError.of(f"{name}.low", axis.low, "is too small to set 0 apart from it")
     if axis.zero and (not axis.log or axis.integer or axis.low == axis.high):
         raise UsageError.of(f"{name}.zero", True, "needs log: true, a continuous axis and low < high")
     return axis
@@ -154,7 +161,7 @@ def _categorical(name: str, key: str, spec: Mapping[str, Any]) -> Axis:
 
 def _check(axis: Axis, config: Config) -> None:
     """The ends of an axis must be valid values of its key."""
-    if axis.key.split(".")[0] in ("search", "study", "tracking", "report", "launcher", "seed"):
+    if axis.key.split(".")[0] in ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device"):
         raise UsageError.of(f"search.space.{axis.key}", "...", "can't be searched: it isn't part of a single run")
     current = flatten(plain(config)).get(axis.key)
     ends = axis.choices or (axis.low, axis.high)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pipeline.config import Config, config_hash, flatten, identity, with_values
-from pipeline.errors import UsageError
+from pipeline.config import Config, config_hash, flatten, identity, plain, with_values
+from pipeline.config.convert import suggestion
+from pipeline.errors import RunError, UsageError
 from pipeline.names import slug
 from pipeline.records import TrialRecord
 from pipeline.search.sampler import LOST, grid_size, make_sampler
@@ -24,7 +26,14 @@ __all__ = ["Asked", "Search", "StudyStatus", "studies", "study_name"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-DIVERGED_LOSS = 1e6  # stands for a loss that isn't finite: a NaN would make the trial FAIL
+# Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
+DIVERGED_LOSS = 1e6
+LARGEST_LOSS = 0.999e6
+
+
+STATES = tuple(state.name for state in TrialState)
+DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
+"""What Optuna raises while it replays a journal that isn't one."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,14 @@ class Search:
 
     Raises:
         UsageError: the space is wrong, or a study of this name was begun with another
-            configuration.
+            configuration or other data.
+        RunError: another process is running this study, or its storage is damaged.
+
+    Args:
+        data_digest: of the data that the study is about.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, data_digest: str = "") -> None:
         self.config = config
         self.name = study_name(config)
         self.axes = axes_of(config)
@@ -69,17 +82,29 @@ class Search:
         self.distributions = {axis.key: axis.distribution for axis in self.axes}
         first = _first_points(config, self.axes)
         self.asked: dict[int, Trial] = {}
-        storage, self.store = _storage(config, self.name)
-        maximize = config.search.objective == "val/accuracy"
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name=self.name,
-            sampler=make_sampler(config, self.axes),
-            direction="maximize" if maximize else "minimize",
-            load_if_exists=True,
-        )
-        self._check_identity(first)
+        self._lock = _held_lock(config, self.name)
+        self.study, self.store = self._open()
+        self._check_identity(first, data_digest)
         self._recover()
+
+    def _open(self) -> tuple[optuna.Study, str]:
+        storage, store = _storage(self.config, self.name)
+        maximize = self.config.search.objective == "val/accuracy"
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=self.name,
+                sampler=make_sampler(self.config, self.axes),
+                direction="maximize" if maximize else "minimize",
+                load_if_exists=True,
+            )
+        except DAMAGED:
+            raise RunError(f"search.storage={store}: the journal is damaged and can't be read") from None
+        return study, store
+
+    def close(self) -> None:
+        """Lets other processes run this study."""
+        self._lock.release()
 
     @property
     def total(self) -> int:
@@ -104,16 +129,25 @@ class Search:
             batch.append(Asked(trial.number, values, with_values(self.config, values)))
         return batch
 
+    def again(self, trial: FrozenTrial) -> Asked:
+        """A stored trial as it was asked."""
+        return Asked(trial.number, trial.user_attrs["values"], self.config_of(trial))
+
     def tell(self, number: int, record: TrialRecord) -> float:
         """Stores a result; returns the objective's value."""
         trial = self.asked.pop(number)
         if record.diverged:
             trial.set_user_attr("diverged_replicates", record.diverged)
-        value = record.mean(self.config.search.objective)
-        if not math.isfinite(value):
-            value = DIVERGED_LOSS
+        value = self.objective(record)
         self.study.tell(trial, value)
         return value
+
+    def objective(self, record: TrialRecord) -> float:
+        """What the search optimises: the mean over replicates, finite whatever happened."""
+        value = record.mean(self.config.search.objective)
+        if self.config.search.objective == "val/accuracy":
+            return value  # a network that diverged has 0
+        return min(value, LARGEST_LOSS) if math.isfinite(value) and not record.diverged else DIVERGED_LOSS
 
     def abandon(self) -> None:
         """Marks trials that were asked for and not told, so that they are given again."""
@@ -128,12 +162,13 @@ class Search:
         """The configuration of a stored trial."""
         return with_values(self.config, trial.user_attrs["values"])
 
-    def _check_identity(self, first: list[dict[str, Any]]) -> None:
+    def _check_identity(self, first: list[dict[str, Any]], digest: str) -> None:
         stored = self.study.user_attrs.get("config")
         mine = identity(self.config)
         if stored is None:
             self.study.set_user_attr("config", json.dumps(mine))
             self.study.set_user_attr("config_hash", config_hash(self.config))
+            self.study.set_user_attr("data_digest", digest)
             for point in first:
                 self.study.enqueue_trial(point)
             return
@@ -142,6 +177,11 @@ class Search:
             if mine.get(key) != theirs.get(key):
                 allowed = f"the study {self.name!r} was begun with {theirs.get(key)}; choose another study.name"
                 raise UsageError.of(key, mine.get(key), allowed)
+        if self.study.user_attrs.get("data_digest") != digest:
+            key = "dataset.path" if self.config.dataset.path else "dataset"
+            given = self.config.dataset.path or self.config.dataset.name
+            allowed = f"the data have changed since the study {self.name!r} was begun; choose another study.name"
+            raise UsageError.of(key, given, allowed)
 
     def _recover(self) -> None:
         """Trials that a process left RUNNING are given again with the same values."""
@@ -152,9 +192,14 @@ class Search:
 def _first_points(config: Config, axes: list[Axis]) -> list[dict[str, Any]]:
     """``search.enqueue`` in Optuna's terms, on the axes there are."""
     by_key = {axis.key: axis for axis in axes}
+    known = flatten(plain(config))
     points: list[dict[str, Any]] = []
     for i, point in enumerate(config.search.enqueue):
-        given = {key: value for key, value in flatten(point).items() if key in by_key}
+        given = flatten(point)
+        for key in given:
+            if key not in known:
+                raise UsageError.of(f"search.enqueue[{i}].{key}", given[key], f"unknown key{suggestion(key, known)}")
+        given = {key: value for key, value in given.items() if key in by_key}
         for key, value in given.items():
             if not by_key[key].contains(value):
                 raise UsageError.of(f"search.enqueue[{i}].{key}", value, "must lie on its axis in search.space")
@@ -163,6 +208,20 @@ def _first_points(config: Config, axes: list[Axis]) -> list[dict[str, Any]]:
             points.append(encoded)
     # A grid holds its own points and visits each once.
     return points if config.search.sampler != "grid" else []
+
+
+def _held_lock(config: Config, name: str) -> FileLock:
+    """One process at a time: two would take each other's running trials for lost ones."""
+    folder = _journal_dir(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{slug(name)}.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"the study {name!r} is being run by another process; wait for it, or stop it") from None
+    except OSError as error:
+        raise UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})") from None
+    return lock
 
 
 def _give_again(study: optuna.Study, trial_id: int) -> None:
@@ -183,12 +242,14 @@ def _storage(config: Config, name: str) -> tuple[BaseStorage, str]:
             scheme = given.split("://")[0]
             raise UsageError(f"search.storage={scheme}://...: can't be opened ({reason})") from None
     path = Path(given) if given is not None else _journal_dir(config) / f"{slug(name)}.journal"
+    if path.is_dir():
+        raise UsageError.of("search.storage", path, "is a folder; it must be a journal file or a database URL")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path))), str(path)
     except OSError as error:
         raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+    except DAMAGED:
         raise UsageError.of("search.storage", path, "is no Optuna journal") from None
 
 
@@ -198,11 +259,17 @@ def _journal_dir(config: Config) -> Path:
 
 def studies(config: Config) -> list[StudyStatus]:
     """The studies in ``search.storage``, or in all journals under ``tracking.dir``."""
-    if config.search.storage is not None:
+    given = config.search.storage
+    if given is not None:
+        if "://" not in given and not Path(given).is_file():
+            raise UsageError.of("search.storage", given, "no such journal file")
         return _statuses(*_storage(config, ""))
     found: list[StudyStatus] = []
     for path in sorted(_journal_dir(config).glob("*.journal")):
-        found += _statuses(JournalStorage(JournalFileBackend(str(path))), str(path))
+        try:
+            found += _statuses(JournalStorage(JournalFileBackend(str(path))), str(path))
+        except DAMAGED:
+            found.append(StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None))
     return found
 
 
@@ -213,7 +280,7 @@ def _statuses(storage: BaseStorage, store: str) -> list[StudyStatus]:
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         best = _best(done, frozen.direction) if done else None
         counts = Counter(t.state.name for t in trials if LOST not in t.user_attrs)
-        by_state = {state.name: counts.get(state.name, 0) for state in TrialState}
+        by_state = {state: counts.get(state, 0) for state in STATES}
         statuses.append(
             StudyStatus(frozen.study_name, store, by_state, best.value if best else None, best.number if best else None)
         )

@@ -19,15 +19,25 @@ __all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_a
 SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
 
 
-def metrics_of(record: TrialRecord) -> list[Metric]:
-    """Curves with their steps, then what has no step. Values that aren't finite are left out and counted."""
+def metrics_of(record: TrialRecord, objective: float | None = None) -> list[Metric]:
+    """Curves with their steps, then what has no step.
+
+    Values that aren't finite are left out and counted. A curve that doesn't end in a finite
+    value is left out whole: MLflow shows a metric's last value, which would be an old one.
+    """
     now = int(time.time() * 1000)
-    points = [(name, value, step) for name, curve in record.curves().items() for step, value in sorted(curve.items())]
     curves = record.curves()
+    points = [
+        (name, value if math.isfinite(curve[max(curve)]) else math.nan, step)
+        for name, curve in curves.items()
+        for step, value in sorted(curve.items())
+    ]
     last = max(step for curve in curves.values() for step in curve)
     points += [(name, value, last) for name, value in record.means().items() if name not in curves]
     points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
     points += [(name, value, last) for name, value in _best(curves).items()]
+    if objective is not None:
+        points.append(("search/objective", objective, last))
     points.append(("health/diverged_replicates", float(record.diverged), last))
     bad = sum(not math.isfinite(value) for _, value, _ in points)
     points.append(("health/nonfinite_values", float(bad), last))

@@ -9,12 +9,10 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.records import Curve
 from pipeline.tracking.confirmation import Confirmation
-from pipeline.tracking.runs import PARENT, find_parent, quoted
+from pipeline.tracking.runs import find_parent, finished_children
 from pipeline.tracking.store import Store, open_store
 
 __all__ = ["StudyRuns", "read_study"]
-
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -59,23 +57,11 @@ def read_study(config: Config, study: str) -> StudyRuns:
     parent = find_parent(store, study)
     if parent is None:
         raise UsageError.of("study.name", study, "no such study in the MLflow store; `initlab status` lists them")
-    rows = [_row(run) for run in _children(store, parent.info.run_id)]
+    rows = [_row(run) for run in finished_children(store, parent.info.run_id)]
     trials = pd.DataFrame(rows)
     if rows:
         trials = trials.sort_values("trial").drop_duplicates("trial", keep="last").reset_index(drop=True)
     return StudyRuns(store, study, parent, trials)
-
-
-def _children(store: Store, parent: str) -> list[Run]:
-    children = f"tags.`{PARENT}` = {quoted(parent)} AND attributes.status = 'FINISHED'"
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = store.client.search_runs([store.experiment], children, max_results=PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
 
 
 def _row(run: Run) -> dict[str, object]:

@@ -50,7 +50,9 @@ def register_winner(
     Returns:
         The model's URI, ``models:/NAME/VERSION``.
     """
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+    # A shared weight has one name in ``state`` and two in the network; a buffer may be in neither.
+    kept = {key: torch.from_numpy(value) for key, value in state.items() if key in network.state_dict()}
+    network.load_state_dict(kept, strict=False)
     model = Classifier(network, data.mean, data.std).to(torch.float32).eval()
     raw = (data.x_test[:8].cpu() * data.std + data.mean).to(torch.float32)
     with torch.no_grad():

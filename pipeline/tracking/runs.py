@@ -24,10 +24,11 @@ from pipeline.tracking.entities import (
 )
 from pipeline.tracking.store import Store, open_store
 
-__all__ = ["StudyTracker", "find_parent", "track_single"]
+__all__ = ["StudyTracker", "find_parent", "finished_children", "track_single"]
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+PAGE = 1000
 
 
 def quoted(text: str) -> str:
@@ -41,6 +42,19 @@ def find_parent(store: Store, study: str) -> Run | None:
         [store.experiment], f"tags.`initlab.study` = {quoted(study)} AND tags.`initlab.kind` = 'study'", max_results=1
     )
     return runs[0] if runs else None
+
+
+def finished_children(store: Store, parent: str) -> list[Run]:
+    """All finished child runs of a parent."""
+    children = f"tags.`{PARENT}` = {quoted(parent)} AND attributes.status = 'FINISHED'"
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = store.client.search_runs([store.experiment], children, max_results=PAGE, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
 
 
 class StudyTracker:
@@ -67,10 +81,16 @@ class StudyTracker:
             self.parent = found.info.run_id
             client.update_run(self.parent, status="RUNNING")
             self._close_stale()
+            if "search.axes" not in found.data.params:  # cut off while it was being described
+                self._describe()
             return
         tags = identity_tags("study", self.config, self.study, self.data.digest)
         run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
         self.parent = run.info.run_id
+        self._describe()
+
+    def _describe(self) -> None:
+        client = self.store.client
         params = {
             "search.sampler": self.config.search.sampler,
             "search.replicates": self.config.search.replicates,
@@ -86,12 +106,23 @@ class StudyTracker:
             client.log_artifacts(self.parent, folder)
 
     def log_trial(
-        self, number: int, config: Config, values: Mapping[str, object], record: TrialRecord, started: float
+        self,
+        number: int,
+        config: Config,
+        values: Mapping[str, object],
+        record: TrialRecord,
+        objective: float,
+        started: float,
     ) -> None:
         """One child run for a finished trial. started: seconds since the epoch."""
         tags = identity_tags("trial", config, self.study, self.data.digest)
         tags |= {PARENT: self.parent, "initlab.trial": str(number)}
-        _write_run(self.store, tags, config, values, record, self._dataset(), started)
+        metrics = metrics_of(record, objective)
+        _write_run(self.store, tags, config, values, record, metrics, self._dataset(), started)
+
+    def logged(self) -> set[int]:
+        """Numbers of the trials that have a finished child run."""
+        return {int(run.data.tags["initlab.trial"]) for run in finished_children(self.store, self.parent)}
 
     def log_confirmation(self, confirmation: Confirmation) -> None:
         """What became of the winner on fresh seeds, on the parent."""
@@ -127,7 +158,7 @@ def track_single(config: Config, data: Dataset, record: MemberRecord, started: f
     """Writes the run of a single training; returns its id."""
     tags = identity_tags("train", config, None, data.digest)
     trial = TrialRecord([record])
-    return _write_run(open_store(config), tags, config, {}, trial, dataset_input(data), started)
+    return _write_run(open_store(config), tags, config, {}, trial, metrics_of(trial), dataset_input(data), started)
 
 
 def _write_run(
@@ -136,6 +167,7 @@ def _write_run(
     config: Config,
     values: Mapping[str, object],
     record: TrialRecord,
+    metrics: list[Metric],
     inputs: DatasetInput,
     started: float,
 ) -> str:
@@ -147,7 +179,7 @@ def _write_run(
     try:
         client.log_inputs(run_id, datasets=[inputs])
         seeds = [member.seed for member in record.members]
-        metrics, params = metrics_of(record), params_of(config, values, seeds)
+        params = params_of(config, values, seeds)
         for start in range(0, len(metrics), 1000):
             client.log_batch(run_id, metrics=metrics[start : start + 1000], params=params if start == 0 else [])
         with tempfile.TemporaryDirectory() as folder:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
-from pipeline.config import Config
-from pipeline.errors import RunError, UsageError
+from pipeline.config import Config, masked
+from pipeline.errors import InitlabError, RunError, UsageError
 
 __all__ = ["Store", "check_store", "open_store", "store_uri", "ui_command"]
 
+LOCK_TIMEOUT_S = 120.0
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
 
@@ -48,7 +48,7 @@ def store_uri(config: Config) -> str:
         return f"sqlite:///{_directory(config)}/mlflow.db"
     scheme = uri.split("://")[0].split("+")[0]
     if "://" not in uri or scheme not in SCHEMES:
-        raise UsageError.of(key, uri, f"must be one of {', '.join(f'{s}://...' for s in SCHEMES)}")
+        raise UsageError.of(key, masked(uri), f"must be one of {', '.join(f'{s}://...' for s in SCHEMES)}")
     return uri
 
 
@@ -65,7 +65,15 @@ def check_store(config: Config) -> None:
             urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
         except OSError as error:
             reason = getattr(error, "reason", error)
-            raise RunError(f"no MLflow server answers at {uri} ({reason})") from None
+            raise RunError(f"no MLflow server answers at {masked(uri)} ({reason})") from None
+    if not uri.startswith("sqlite"):
+        open_store(config)
+        return
+    place = uri.removeprefix("sqlite:///")
+    if not place or place == uri:
+        raise UsageError.of("tracking.uri", masked(uri), "names no file: it must be sqlite:///PATH")
+    if Path(place).is_file():
+        open_store(config)
     folder = _directory(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,18 +101,24 @@ def open_store(config: Config) -> Store:
         if not uri.startswith("sqlite"):
             return _open(uri, config.tracking.experiment, None)
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / ".store.lock"):
+        with FileLock(directory / ".store.lock", timeout=LOCK_TIMEOUT_S):
             return _open(uri, config.tracking.experiment, (directory / "artifacts").as_uri())
+    except Timeout:
+        raise RunError(f"{directory / '.store.lock'} is held by another process; the store can't be opened") from None
     except OSError as error:
         raise _unwritable(config, error) from None
-    except MlflowException as error:
-        reason = " ".join(str(error).split())[:150]
-        raise RunError(f"the MLflow store can't be opened ({reason})") from None
+    except InitlabError:
+        raise
+    except Exception as error:  # MLflow's, SQLAlchemy's, a driver's
+        reason = " ".join(str(error).split())[:150].replace(uri, masked(uri))
+        raise RunError(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
 
 
 def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(experiment)
+    if found is not None and found.lifecycle_stage != "active":
+        raise UsageError.of("tracking.experiment", experiment, "was deleted in MLflow; restore it or choose another")
     if found is not None:
         return Store(client, uri, found.experiment_id)
     return Store(client, uri, client.create_experiment(experiment, artifact_location=artifacts))

@@ -1,11 +1,13 @@
 """``initlab sweep``: search, track, confirm the winner, report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.config import Config
 from pipeline.console import Progress, progress, say, study_table
 from pipeline.data import Dataset
+from pipeline.interrupt import check as check_signals
+from pipeline.interrupt import deferred
 from pipeline.names import run_title, slug
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
@@ -24,18 +26,31 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
-    search = Search(config)
-    tracker = StudyTracker(config, search.name, [axis.key for axis in search.axes], data)
+    search = Search(config, data.digest)
+    try:
+        with deferred():
+            return _run(search, data)
+    finally:
+        search.close()
+
+
+def _run(search: Search, data: Dataset) -> int:
+    tracker = StudyTracker(search.config, search.name, [axis.key for axis in search.axes], data)
     finished = len(search.finished)
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
-        tracker.begin()
-        tracker.end("FINISHED")
     else:
         _announce(search, data, finished)
+    try:
         _search(search, tracker)
-    runs = _confirmed(search, tracker, data)
-    return _conclude(config, runs, tracker)
+        runs = _confirmed(search, tracker, data)
+    except BaseException as error:
+        search.abandon()
+        if tracker.parent:
+            tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    tracker.end("FINISHED")
+    return _conclude(search.config, runs, tracker)
 
 
 def _announce(search: Search, data: Dataset, finished: int) -> None:
@@ -50,31 +65,58 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 
 def _search(search: Search, tracker: StudyTracker) -> None:
     """Asks, trains and tells in batches; MLflow is written beside it."""
-    try:
-        with Writer() as writer, progress(search.total, len(search.finished), "trials") as bar:
-            writer.submit(tracker.begin)
-            while (done := len(search.finished)) < search.total:
-                batch = search.ask(min(search.config.search.batch, search.total - done))
-                _run_batch(search, tracker, writer, bar, batch, done)
-    except BaseException as error:
-        search.abandon()
-        if tracker.parent:
-            tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
-    tracker.end("FINISHED")
+    with Writer() as writer, progress(search.total, len(search.finished), "trials") as bar:
+        if search.finished:
+            tracker.begin()
+            _log_missing(search, tracker, writer)
+        else:
+            writer.submit(tracker.begin)  # making a fresh store takes seconds
+        while (done := len(search.finished)) < search.total:
+            batch = search.ask(min(search.config.search.batch, search.total - done))
+            _run_batch(search, tracker, writer, bar, batch, done)
+
+
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer) -> None:
+    """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
+    logged = tracker.logged()
+    missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
+    if missing:
+        say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
+    size = search.config.search.batch
+    for start in range(0, len(missing), size):
+        batch, started = missing[start : start + size], time.time()
+        for asked, record in zip(batch, _train(search, batch, lambda _: None), strict=True):
+            _log(search, tracker, writer, asked, record, started)
+
+
+def _train(search: Search, batch: list[Asked], on_progress: Callable[[float], None]) -> list[TrialRecord]:
+    """Every replicate of every trial; on_progress gets the trials done, in fractions."""
+    replicates = search.config.search.replicates
+
+    def after_epoch(members: float) -> None:
+        check_signals()
+        on_progress(members / replicates)
+
+    jobs = [Job(asked.config, seed) for asked in batch for seed in replicate_seeds(asked.config.seed, replicates)]
+    records = run_jobs(jobs, after_epoch)
+    return [TrialRecord(records[i : i + replicates]) for i in range(0, len(records), replicates)]
+
+
+def _log(
+    search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
+) -> None:
+    objective = search.objective(record)
+    writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
 
 
 def _run_batch(
     search: Search, tracker: StudyTracker, writer: Writer, bar: Progress, batch: list[Asked], done: int
 ) -> None:
     started = time.time()
-    replicates = search.config.search.replicates
-    jobs = [Job(asked.config, seed) for asked in batch for seed in replicate_seeds(asked.config.seed, replicates)]
-    records = run_jobs(jobs, lambda members: bar.update(done + members / replicates))
-    for i, asked in enumerate(batch):
-        record = TrialRecord(records[i * replicates : (i + 1) * replicates])
+    records = _train(search, batch, lambda trials: bar.update(done + trials))
+    for asked, record in zip(batch, records, strict=True):
         search.tell(asked.number, record)
-        writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, started)
+        _log(search, tracker, writer, asked, record, started)
     bar.best(f"best {search.best.value:.4f}")
 
 
@@ -88,7 +130,8 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
     config = search.config_of(best)
     say(f"confirming the winner, {run_title(config)}, on {seeds} fresh seeds")
     jobs = [Job(config, seed, keep_state=True) for seed in confirmation_seeds(config.seed, seeds)]
-    record = TrialRecord(run_jobs(jobs))
+    record = TrialRecord(run_jobs(jobs, lambda _: check_signals()))
+    check_signals()
     model = ""
     if config.tracking.register_winner:
         model = _register(config, runs, record.members, search.name, data)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from pipeline.config import Config
 from pipeline.console import progress, say, table
+from pipeline.interrupt import check as check_signals
+from pipeline.interrupt import deferred
 from pipeline.names import run_title
 from pipeline.runner import Job, check, load_dataset, run_jobs
 from pipeline.tracking import check_store, track_single
@@ -19,9 +21,14 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
     check_store(config)
     started = time.time()
     say(f"{run_title(config)}, seed {config.seed}, on {data.name}")
-    with progress(1, 0, "networks") as bar:
-        (record,) = run_jobs([Job(config, config.seed)], bar.update)
-    run_id = track_single(config, data, record, started)
+    with deferred(), progress(1, 0, "networks") as bar:
+
+        def on_progress(done: float) -> None:
+            check_signals()
+            bar.update(done)
+
+        (record,) = run_jobs([Job(config, config.seed)], on_progress)
+        run_id = track_single(config, data, record, started)
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
     if record.diverged_step is not None:

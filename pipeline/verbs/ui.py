@@ -1,11 +1,13 @@
 """``initlab ui``: the MLflow UI on 127.0.0.1."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Sequence
 
 from pipeline.config import Config
 from pipeline.console import say
+from pipeline.errors import RunError
 from pipeline.tracking import ui_command
 
 __all__ = ["ui"]
@@ -13,6 +15,13 @@ __all__ = ["ui"]
 
 def ui(config: Config, flags: Sequence[str] = ()) -> int:
     """Serves the UI until it is stopped."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", config.tracking.port))
+        except OSError as error:
+            taken = f"port {config.tracking.port} can't be had ({error.strerror}); choose another tracking.port"
+            raise RunError(taken) from None
     command = ui_command(config)
     say("the MLflow UI; Ctrl-C stops it", f"http://127.0.0.1:{config.tracking.port}")
     # Jobs are a feature of MLflow that the lab doesn't use; they cost eight processes.
