@@ -1,5 +1,6 @@
 import json
 import re
+import socket
 
 import pytest
 from conftest import run_command
@@ -76,6 +77,54 @@ def test_mistakes_end_with_2_and_one_line(arguments, expected, home, capsys):
     assert captured.out == ""
     assert not list(home.rglob("*.journal"))
     assert not list(home.rglob("report.html"))
+
+
+def test_a_taken_port_is_said(home, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["ui", f"tracking.port={port}"]) == 1
+    assert f"port {port} can't be had" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_database_is_said_before_training(home, capsys):
+    (home / "bad.db").write_text("this is no database" * 100)
+    assert main(["train", f"tracking.uri=sqlite:///{home}/bad.db"]) == 1
+    captured = capsys.readouterr()
+    assert "can't be opened" in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_a_deleted_experiment_is_said_before_training(home, capsys):
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    client.delete_experiment(client.create_experiment("gone"))
+    assert main(["train", "tracking.experiment=gone"]) == 2
+    assert "tracking.experiment=gone: was deleted in MLflow" in capsys.readouterr().err
+
+
+def test_networks_that_torch_func_cannot_follow_are_named(home, monkeypatch, capsys):
+    (home / "branching.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, input_shape, n_classes):\n"
+        "        super().__init__()\n"
+        "        self.a = torch.nn.Linear(input_shape[0], n_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.a(x) if x.sum() > 0 else -self.a(x)\n"
+    )
+    monkeypatch.syspath_prepend(home)
+    assert main(["train", "model=custom", "model._target_=branching.Net"]) == 2
+    error = capsys.readouterr().err
+    assert "model._target_=branching.Net: can't be trained as a stack" in error
+    assert error.count("\n") == 1
+
+
+def test_newlines_in_arguments_stay_one_line(capsys):
+    assert main(["train", "a\nb\nc"]) == 2
+    assert main(["train", "--fo\nx"]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
 
 
 def test_theory_as_a_table_and_as_json(capsys):

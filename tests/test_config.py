@@ -5,7 +5,18 @@ import torch
 from conftest import ROOT
 
 from pipeline.activations import ACTIVATIONS
-from pipeline.config import CONF_DIR, build_model, choices, compose, config_hash, groups, plain, with_values
+from pipeline.config import (
+    CONF_DIR,
+    build_model,
+    choices,
+    compose,
+    config_hash,
+    groups,
+    masked,
+    plain,
+    to_yaml,
+    with_values,
+)
 from pipeline.data import SOURCES
 from pipeline.errors import UsageError
 from pipeline.init import BIASES, WEIGHTS
@@ -99,6 +110,13 @@ WRONG = {
     "=3": ["=3", "key=value"],
     "a=[1": ["a=[1", "key=value"],
     "": ["key=value"],
+    "~dataset": ["dataset", "digits"],
+    "~model": ["model", "mlp"],
+    "hydra.run.dir=x": ["hydra.run.dir", "no settings"],
+    "hydra/launcher=foo": ["hydra/launcher", "no settings"],
+    "weight_init.layers.last=foo": ["weight_init.layers.last", "he_normal"],
+    "weight_init.layers.last={name: zeros, scale: -1}": ["weight_init.layers.last.scale=-1", "greater than"],
+    "weight_init.layers.middle=zeros": ["weight_init.layers.middle", "unknown key"],
 }
 
 
@@ -152,3 +170,29 @@ def test_with_values_checks_as_the_command_line_does():
 
 def test_configuration_lives_at_the_top_of_the_checkout():
     assert CONF_DIR == ROOT / "conf"
+
+
+def test_no_experiment_may_be_said():
+    assert config_hash(compose(["experiment=null"])) == config_hash(compose([]))
+
+
+def test_a_place_of_its_own():
+    config = compose(["weight_init.layers.last=zeros", "bias_init.layers.hidden={name: constant, value: 0.5}"])
+    assert config.weight_init.layers.last.name == "zeros"
+    assert config.bias_init.layers.hidden.value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        ("https://host/path?token=secret", "https://host/path"),
+        ("sqlite:////tmp/a.db", "sqlite:////tmp/a.db"),
+        ("runs.journal", "runs.journal"),
+    ],
+)
+def test_no_password_is_shown(uri, shown):
+    assert masked(uri) == shown
+    text = to_yaml(compose([f"tracking.uri='{uri}'", f"search.storage='{uri}'"]))
+    assert "secret" not in text
+    assert shown in text

@@ -210,6 +210,35 @@ def test_log_spaced_steps(total, points):
     assert gaps[-1] >= gaps[0]
 
 
+class Sharing(nn.Module):
+    """One activation module after two layers, and one weight used by two modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(13, 9), nn.Linear(9, 9), nn.Linear(9, 9)
+        self.c.weight = self.b.weight
+        self.act = nn.Tanh()
+        self.out = nn.Linear(9, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.act(self.c(self.act(self.b(self.act(self.a(x)))))))
+
+
+def test_shared_activations_and_weights(wine64):
+    module = Sharing().double()
+    layers = trace_layers(module, wine64.x_train[:2])
+    assert [(la.weight, la.call) for la in layers] == [("a.weight", 0), ("b.weight", 1), ("out.weight", -1)]
+    start = initial_parameters(module, InitSpec("normal"), 0)
+    stack = Stack(module, [start], torch.float64, 64)
+    x = wine64.x_train[:32]
+    found = measure(take_snapshot(stack, layers, x, wine64.y_train[:32]), ["saturation/flat_fraction"]).layers
+    z_a = x @ start["a.weight"].T
+    z_b = torch.tanh(z_a) @ start["b.weight"].T
+    for name, z in (("a", z_a), ("b", z_b)):
+        expected = oracles.flat_fraction("tanh", z.numpy())
+        assert float(found[name, "saturation/flat_fraction"]) == pytest.approx(expected, abs=1e-12)
+
+
 def test_layers_are_found_in_order_of_execution(wine64):
     names = {
         n: [(la.name, la.hidden) for la in trace_layers(build(n, 13, 3).double(), wine64.x_train[:2])] for n in NETWORKS

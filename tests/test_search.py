@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.config import compose
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.search import Search, axes_of, studies, study_name
 from pipeline.search.space import Axis
@@ -23,6 +23,7 @@ def run(config, count: int, batch: int = 5) -> list[dict]:
         for asked in search.ask(min(batch, count - len(search.finished))):
             seen.append(asked.values)
             search.tell(asked.number, made_up(asked.values))
+    search.close()
     return seen
 
 
@@ -147,6 +148,12 @@ WRONG_SPACE = {
     "+search.space.search.n_trials={low: 1, high: 2}": "can't be searched",
     "+search.space.trainer.batch_size={low: 0, high: 64, int: true}": r"trainer\.batch_size=0",
     "search.enqueue=[{weight_init.scale: 99}]": r"search\.enqueue\[0\]\.weight_init\.scale=99",
+    "search.enqueue=[{weight_init.scale: abc}]": r"search\.enqueue\[0\]\.weight_init\.scale=abc",
+    "search.enqueue=[{weight_init.scale: null}]": r"search\.enqueue\[0\]\.weight_init\.scale=None",
+    "search.enqueue=[{weight_init.scal: 1}]": r"search\.enqueue\[0\]\.weight_init\.scal=1: unknown key",
+    "search.space.weight_init.scale.low=1e-300": "too small to set 0 apart",
+    "+search.space.trainer.epochs={low: 0.4, high: 3, int: true, log: true}": "whole numbers",
+    "+search.space.dataset.name.choices=[digits,wine]": "can't be searched",
 }
 
 
@@ -179,3 +186,34 @@ def test_integer_and_categorical_axes(quick):
     found = [asked.config for asked in Search(config).ask(20)]
     assert {c.model.depth for c in found} == {1, 2, 3}
     assert {c.weight_init.name for c in found} == {"he_normal", "orthogonal"}
+
+
+def test_other_data_under_the_same_name_are_refused(quick):
+    Search(quick("study.name=a"), "digest one").close()
+    with pytest.raises(UsageError, match=r"dataset=digits: the data have changed since the study 'a' was begun"):
+        Search(quick("study.name=a"), "digest two")
+
+
+def test_one_process_at_a_time(quick):
+    first = Search(quick("study.name=a"))
+    with pytest.raises(RunError, match="'a' is being run by another process"):
+        Search(quick("study.name=a"))
+    first.close()
+    Search(quick("study.name=a")).close()
+
+
+def test_a_finite_loss_is_always_better_than_divergence(quick):
+    search = Search(quick("study.name=a", "search.objective=val/loss"))
+    huge = TrialRecord([MemberRecord(0, final={"val/loss": 8e19})])
+    wild = TrialRecord([MemberRecord(0, final={"val/loss": math.nan}, diverged_step=1)])
+    assert search.objective(huge) < search.objective(wild)
+
+
+def test_damaged_journals_are_named(quick, home):
+    run(quick("study.name=good"), 2)
+    run(quick("study.name=bad"), 2)
+    journal = home / "mlruns" / "optuna" / "bad.journal"
+    journal.write_text(journal.read_text().replace('"op_code"', '"op"'))
+    with pytest.raises(RunError, match=r"bad\.journal: the journal is damaged"):
+        Search(quick("study.name=bad"))
+    assert [s.name for s in studies(quick())] == ["(damaged) bad", "good"]

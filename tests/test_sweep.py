@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 from pipeline.config import compose
 from pipeline.probes import PROBES
 from pipeline.runner import Job, load_dataset, run_jobs
+from pipeline.search import Search, studies
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 
 
@@ -229,6 +230,75 @@ def test_a_signal_closes_everything_and_the_study_goes_on(home, number, code):
     assert len(after) == 24
     assert {r.info.status for r in after} == {"FINISHED"}
     assert [r.info.status for r in runs(client, "study")] == ["FINISHED"]
+
+
+@pytest.mark.slow
+def test_after_a_kill_mlflow_catches_up_with_optuna(home):
+    arguments = [*SMALL, "search.n_trials=24", "search=random", "search.batch=4"]
+    command = [sys.executable, "-m", "pipeline", "sweep", *arguments]
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_trials(home, 2)
+    process.kill()
+    process.wait()
+    done = run_command("sweep", *arguments, cwd=home)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    config = compose([*arguments, f"tracking.dir={home}/mlruns"])
+    (status,) = studies(config)
+    assert status.trials["COMPLETE"] == 24
+    assert status.trials["RUNNING"] == 0
+    finished = [r for r in runs(client, "trial") if r.info.status == "FINISHED"]
+    assert len(finished) == len({r.data.tags["initlab.trial"] for r in finished}) == 24
+    values = {t.number: t.value for t in Search(config, load_dataset(config).digest).finished}
+    assert {int(r.data.tags["initlab.trial"]): r.data.metrics["search/objective"] for r in finished} == values
+
+
+def test_a_store_that_was_deleted_is_filled_again(small_study, template_store, tmp_path):
+    home = copy_of(small_study, tmp_path)
+    before = runs(MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db"), "trial")
+    shutil.copy(template_store, home / "mlruns" / "mlflow.db")
+    done = run_command("sweep", *SMALL, cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "8 finished trials are not in MLflow; training them again to log them" in done.stdout
+    after = runs(MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db"), "trial")
+    metrics = [{r.data.tags["initlab.trial"]: r.data.metrics for r in found} for found in (before, after)]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [2.0, 3.0, 3.6, 4.2, 5.0])
+def test_a_signal_at_any_early_moment_ends_it(tmp_path, delay):
+    command = [sys.executable, "-m", "pipeline", "sweep", *SMALL, "search.n_trials=400", "trainer.epochs=20"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(delay)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode == 143, errors
+    assert errors == "initlab: terminated\n"
+
+
+def test_diverged_trials_are_last_and_show_no_old_values(home):
+    arguments = ["optimizer.lr=1e20", "model.activation=relu", "search.objective=val/loss"]
+    done = run_command("sweep", *SMALL, *arguments, cwd=home)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db")
+    wild = [r for r in runs(client, "trial") if r.data.metrics["health/diverged_replicates"] == 2]
+    assert wild
+    for run in wild:
+        assert "val/loss" not in run.data.metrics
+        assert "redundancy/effective_rank" not in run.data.metrics
+        assert run.data.metrics["health/nonfinite_values"] > 0
+
+
+def test_a_reader_who_leaves_does_not_stop_the_study(small_study, tmp_path):
+    home = copy_of(small_study, tmp_path)
+    (home / "mlruns/reports/small/report.html").unlink()
+    command = [sys.executable, "-m", "pipeline", "sweep", *SMALL]
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(60) == 0, process.stderr.read()
+    process.stderr.close()
+    assert (home / "mlruns/reports/small/report.html").exists()
 
 
 def wait_for_trials(home: Path, count: int) -> None:

@@ -141,3 +141,12 @@ def test_networks_without_activations_train_and_have_no_hidden_metrics(digits):
     (record,) = train(module, digits, [Member(0, InitSpec(), lr=0.01)], replace(PLAN, epochs=3))
     assert record.final["test/accuracy"] > 0.8
     assert "redundancy/effective_width" not in record.final
+
+
+def test_frozen_parameters_stay_as_they_were_built(digits):
+    module = MLP((64,), 10, 1, 8)
+    module.layers[1].weight.requires_grad_(False)
+    before = module.layers[1].weight.detach().numpy().copy()
+    (record,) = train(module, digits, [Member(0, InitSpec("normal"))], PLAN)
+    assert np.array_equal(record.state["layers.1.weight"], before)
+    assert not np.array_equal(record.state["layers.3.weight"], module.layers[3].weight.detach().numpy())

@@ -84,8 +84,9 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
         group = override.key_or_group
         if group.split(".")[0].split("/")[0] == "hydra":
             raise UsageError.of(group, "...", "the lab has no settings of Hydra itself")
-        is_choice = isinstance(override.value(), str) or (group == "experiment" and override.value() is None)
-        if (CONF_DIR / group).is_dir() and not is_choice:
+        if text == "experiment=null":
+            continue  # which is the default
+        if (CONF_DIR / group).is_dir() and not isinstance(override.value(), str):
             given = text.partition("=")[2]
             raise UsageError.of(group, given, f"must be one of {', '.join(choices(group))}")
         parsed.append(override)

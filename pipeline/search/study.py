@@ -250,7 +250,7 @@ def _storage(config: Config, name: str) -> tuple[BaseStorage, str]:
     except OSError as error:
         raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
     except DAMAGED:
-        raise UsageError.of("search.storage", path, "is no Optuna journal") from None
+        raise RunError(f"search.storage={path}: the journal is damaged and can't be read") from None
 
 
 def _journal_dir(config: Config) -> Path:
