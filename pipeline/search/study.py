@@ -99,7 +99,7 @@ class Search:
                 load_if_exists=True,
             )
         except DAMAGED:
-            raise RunError(f"search.storage={store}: the journal is damaged and can't be read") from None
+            raise _damaged(store) from None
         return study, store
 
     def close(self) -> None:
@@ -250,7 +250,11 @@ def _storage(config: Config, name: str) -> tuple[BaseStorage, str]:
     except OSError as error:
         raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
     except DAMAGED:
-        raise RunError(f"search.storage={path}: the journal is damaged and can't be read") from None
+        raise _damaged(path) from None
+
+
+def _damaged(store: object) -> RunError:
+    return RunError(f"search.storage={store}: the journal is damaged and can't be read")
 
 
 def _journal_dir(config: Config) -> Path:
