@@ -59,7 +59,7 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
             config = hydra.compose(source, overrides=texts)
         tree: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingConfigException as error:
-        raise _unknown_choice(error, texts) from None
+        raise _unknown_choice(error) from None
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {_one_line(error)}") from None
     except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
@@ -112,7 +112,7 @@ def groups() -> list[str]:
     return sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 
 
-def _unknown_choice(error: MissingConfigException, texts: Sequence[str]) -> UsageError:
+def _unknown_choice(error: MissingConfigException) -> UsageError:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return UsageError(_one_line(error))

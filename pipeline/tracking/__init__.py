@@ -11,7 +11,7 @@ from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.history import StudyRuns, read_study
 from pipeline.tracking.model import register_winner
 from pipeline.tracking.runs import StudyTracker, track_single
-from pipeline.tracking.store import Store, check_store, open_store, store_uri, ui_command
+from pipeline.tracking.store import Store, check_store, open_store, ui_command
 from pipeline.tracking.writer import Writer
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "open_store",
     "read_study",
     "register_winner",
-    "store_uri",
     "track_single",
     "ui_command",
 ]
