@@ -11,7 +11,14 @@ from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.ties import TieClock
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "probe_batch"]
+
+
+def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
+    """The rows of the training part that probes look at: ``x (rows, *input_shape)``, ``y (rows,)``."""
+    rows = min(plan.probe_rows, len(data.x_train))
+    rows -= rows % ROW_BLOCK if rows > ROW_BLOCK else 0
+    return data.x_train[:rows], data.y_train[:rows]
 
 
 class Observer:
@@ -95,9 +102,7 @@ class Observer:
     def _probe(self) -> None:
         if not self.plan.probes:
             return
-        rows = min(self.plan.probe_rows, len(self.data.x_train))
-        rows -= rows % ROW_BLOCK if rows > ROW_BLOCK else 0
-        x, y = self.data.x_train[:rows], self.data.y_train[:rows]
+        x, y = probe_batch(self.data, self.plan)
         snapshot = take_snapshot(self.stack, self.layers, x, y, self.update_ratio)
         found = measure(snapshot, self.plan.probes)
         for name, values in found.network.items():

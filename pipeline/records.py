@@ -5,10 +5,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Curve", "LayerRow", "MemberRecord", "TrialRecord"]
+__all__ = ["Curve", "LayerRow", "MemberRecord", "TrialRecord", "Verdict"]
 
 Curve = dict[int, float]
 """step -> value"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of an init before training.
+
+    Attributes:
+        score: 0..1, higher for what trains to a higher accuracy.
+        sentence: the reason, for people.
+        hopeless: whether the score is so low that training is not worth it.
+    """
+
+    score: float
+    sentence: str
+    hopeless: bool
 
 
 @dataclass(frozen=True)
@@ -49,9 +64,14 @@ class MemberRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """The replicates of one trial."""
+    """The replicates of one trial, and what was said of it before.
+
+    Attributes:
+        members: one record a replicate; none if the trial was not trained.
+    """
 
     members: Sequence[MemberRecord]
+    verdict: Verdict | None = None
 
     @property
     def diverged(self) -> int:

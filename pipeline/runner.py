@@ -1,5 +1,6 @@
 """From configurations to trained members: groups what can share a stack, and runs it."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,21 +8,27 @@ from functools import lru_cache
 
 import torch
 
-from pipeline.config import Config, build_model, flatten, plain
+from pipeline.config import Config, SGDConfig, build_model, flatten, plain
 from pipeline.data import SOURCES, Dataset, prepare, read_npz
 from pipeline.errors import UsageError
 from pipeline.init import ROLES, InitSpec
+from pipeline.layers import trace_layers
+from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES
-from pipeline.records import MemberRecord
-from pipeline.stack import Stack
-from pipeline.train import train
+from pipeline.records import MemberRecord, Verdict
+from pipeline.stack import Stack, one_thread, slot_independent
+from pipeline.train import build_stack, train
+from pipeline.verdict import Budget, Signs, judge, read_signs
 
-__all__ = ["Job", "check", "load_dataset", "network", "resolve_device", "run_jobs"]
+__all__ = ["Job", "check", "load_dataset", "look_ahead", "network", "resolve_device", "run_jobs", "verdicts"]
 
 # What members of one stack may differ in; any other key decides the structure.
 NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay", "seed")
+# Adam's step doesn't grow with the gradient. Its verdicts count it as SGD at the rate at
+# which they ranked trials best: 0.5 for Adam's usual lr of 0.001.
+ADAM_RATE = 500.0
 IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
 
 
@@ -51,11 +58,8 @@ def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = 
     Returns:
         One record a job, in their order.
     """
-    groups: dict[str, list[int]] = {}
-    for i, job in enumerate(jobs):
-        groups.setdefault(job.structure, []).append(i)
     records: dict[int, MemberRecord] = {}
-    for part in _stacks(jobs, list(groups.values())):
+    for part in _stacks(jobs):
         epochs = jobs[part[0]].config.trainer.epochs
 
         def report(epoch: int, share: float = len(part) / epochs, before: int = len(records)) -> None:
@@ -67,19 +71,61 @@ def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = 
     return [records[i] for i in range(len(jobs))]
 
 
-def _stacks(jobs: Sequence[Job], groups: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """Each group in parts of at most its stack size."""
-    sized = [(group, jobs[group[0]].config.trainer.stack_size) for group in groups]
+def verdicts(jobs: Sequence[Job]) -> list[Verdict]:
+    """What can be said of each job before it is trained; one verdict a job, in their order."""
+    return [verdict for _, verdict in look_ahead(jobs)]
+
+
+def look_ahead(jobs: Sequence[Job]) -> list[tuple[Signs, Verdict]]:
+    """The verdict on each job, with the signs that it rests on."""
+    found: dict[int, tuple[Signs, Verdict]] = {}
+    for part in _stacks(jobs):
+        signs = _signs([jobs[i] for i in part])
+        found |= {i: (of, judge(of, _budget(jobs[i].config))) for i, of in zip(part, signs, strict=True)}
+    return [found[i] for i in range(len(jobs))]
+
+
+def _signs(jobs: Sequence[Job]) -> list[Signs]:
+    """The signs of networks of one structure at their start, in a stack where that changes no bit of them."""
+    data, module, plan = _setup(jobs[0].config)
+    together = [jobs] if slot_independent(module) else [[job] for job in jobs]
+    x, y = probe_batch(data, plan)
+    layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
+    with one_thread():
+        stacks = (build_stack(module, [_member(job) for job in part], data, plan) for part in together)
+        return [signs for stack in stacks for signs in read_signs(stack, layers, x, y, data.n_classes)]
+
+
+def _budget(config: Config) -> Budget:
+    """Steps and effective rate of a training."""
+    optimizer, trainer = config.optimizer, config.trainer
+    steps = trainer.epochs * (len(load_dataset(config).x_train) // trainer.batch_size)
+    momentum = optimizer.momentum if isinstance(optimizer, SGDConfig) else 0.0
+    unit = 1.0 if isinstance(optimizer, SGDConfig) else ADAM_RATE
+    return Budget(steps, unit * optimizer.lr / (1 - momentum))
+
+
+def _stacks(jobs: Sequence[Job]) -> list[Sequence[int]]:
+    """The jobs of each structure in parts of at most its stack size."""
+    groups: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        groups.setdefault(job.structure, []).append(i)
+    sized = [(group, jobs[group[0]].config.trainer.stack_size) for group in groups.values()]
     return [group[start : start + size] for group, size in sized for start in range(0, len(group), size)]
 
 
 def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[MemberRecord]:
-    config = jobs[0].config
+    data, module, plan = _setup(jobs[0].config)
+    plan = replace(plan, keep_state=any(job.keep_state for job in jobs))
+    return train(module, data, [_member(job) for job in jobs], plan, on_epoch)
+
+
+def _setup(config: Config) -> tuple[Dataset, torch.nn.Module, Plan]:
+    """Data on the device, the network's structure, and the plan that a stack shares."""
+    plan = _plan(config)
     data = load_dataset(config)
     module = check(config, data)
-    plan = replace(_plan(config), keep_state=any(job.keep_state for job in jobs))
-    on_device = data.to(plan.device, plan.torch_dtype)
-    return train(module, on_device, [_member(job) for job in jobs], plan, on_epoch)
+    return data.to(plan.device, plan.torch_dtype), module, plan
 
 
 def check(config: Config, data: Dataset) -> torch.nn.Module:

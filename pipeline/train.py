@@ -19,7 +19,7 @@ from pipeline.records import MemberRecord
 from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 
-__all__ = ["train"]
+__all__ = ["build_stack", "train"]
 
 
 class BatchOrder:
@@ -74,7 +74,8 @@ def _train(
     plan: Plan,
     on_epoch: Callable[[int], None] | None,
 ) -> list[MemberRecord]:
-    stack, optimizer = _build(module, members, data, plan)
+    stack = build_stack(module, members, data, plan)
+    optimizer = _optimizer(stack, members, plan)
     layers = trace_layers(stack.module, data.x_train[:2])
     observer = Observer(stack, layers, data, plan)
     order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
@@ -105,7 +106,7 @@ def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, pl
     x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
 
     def gradients(of: Sequence[Member]) -> Parameters:
-        stack, _ = _build(module, of, data, plan)
+        stack = build_stack(module, of, data, plan)
         return stack.gradients(x.expand(stack.size, *x.shape), y.expand(stack.size, -1))[0]
 
     together = gradients(members)
@@ -120,12 +121,16 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
-def _build(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> tuple[Stack, StackedOptimizer]:
+def build_stack(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> Stack:
+    """The networks at their start."""
     fit = FitData.of(data.x_train, data.y_train, data.n_classes)
     initial = [initial_parameters(module, m.init, m.seed, fit) for m in members]
-    stack = Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device)
+    return Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device)
+
+
+def _optimizer(stack: Stack, members: Sequence[Member], plan: Plan) -> StackedOptimizer:
     padding = stack.size - len(members)
     lr = [m.lr for m in members] + [members[0].lr] * padding
     decay = [m.weight_decay for m in members] + [members[0].weight_decay] * padding
     moved = {name: p for name, p in stack.parameters.items() if name in stack.trainable}
-    return stack, StackedOptimizer(moved, plan.optimizer, lr, decay)
+    return StackedOptimizer(moved, plan.optimizer, lr, decay)

@@ -2,7 +2,7 @@
 
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
-from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel, Section, TheoryConfig
+from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel, Section, SGDConfig, TheoryConfig
 
 __all__ = [
     "CONF_DIR",
@@ -10,6 +10,7 @@ __all__ = [
     "Config",
     "CustomModel",
     "MLPModel",
+    "SGDConfig",
     "Section",
     "TheoryConfig",
     "build_model",

@@ -179,6 +179,7 @@ class SearchConfig(Section):
     replicates: Annotated[int, Field(ge=1, le=CONFIRMATION_OFFSET)]
     batch: Annotated[int, Field(ge=1, le=4096)]
     objective: Literal["val/accuracy", "val/loss"]
+    preflight: Literal["log", "prune"]
     confirm: Annotated[int, Field(ge=1, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
     storage: str | None

@@ -1,5 +1,6 @@
 """Everything a probe may look at, measured once for a whole stack on the probe batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,20 +67,30 @@ class Snapshot:
 
 
 def take_snapshot(
-    stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, update_ratio: Tensor | None = None
+    stack: Stack,
+    layers: list[Layer],
+    x: Tensor,
+    y: Tensor,
+    update_ratio: Tensor | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Snapshot:
-    """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``."""
+    """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
+
+    Args:
+        loss: of one member's logits ``(rows, classes)``, whose gradients are taken; None:
+            cross-entropy with ``y``.
+    """
     recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
 
-    def loss(parameters: Parameters, buffers: Parameters, x: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def one(parameters: Parameters, buffers: Parameters, x: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         with recorder.recording() as calls:
             logits = functional_call(stack.module, (parameters, buffers), (x,))
         signals = [(z, a) for _, z, a in calls]
-        return torch.nn.functional.cross_entropy(logits, y), signals
+        return loss(logits) if loss else torch.nn.functional.cross_entropy(logits, y), signals
 
     batch = x.expand(stack.size, *x.shape)
-    gradients, signals = vmap(grad(loss, has_aux=True))(stack.parameters, stack.buffers, batch)
+    gradients, signals = vmap(grad(one, has_aux=True))(stack.parameters, stack.buffers, batch)
     states = [_state(layer, stack, gradients, signals) for layer in layers]
     valid = torch.stack([_finite(t) for state in states for t in _tensors(state).values()]).all(0)
     return Snapshot([_zeroed(state, valid) for state in states], valid, update_ratio)

@@ -115,8 +115,8 @@ class Search:
 
     @property
     def finished(self) -> list[FrozenTrial]:
-        """Trials with a result."""
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        """Trials with a result, and those that were pruned before they were trained."""
+        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
     def ask(self, count: int) -> list[Asked]:
         """The next trials."""
@@ -133,14 +133,17 @@ class Search:
         """A stored trial as it was asked."""
         return Asked(trial.number, trial.user_attrs["values"], self.config_of(trial))
 
-    def tell(self, number: int, record: TrialRecord) -> float:
-        """Stores a result; returns the objective's value."""
+    def tell(self, number: int, record: TrialRecord) -> None:
+        """Stores a result; a trial that was not trained is pruned."""
         trial = self.asked.pop(number)
         if record.diverged:
             trial.set_user_attr("diverged_replicates", record.diverged)
-        value = self.objective(record)
-        self.study.tell(trial, value)
-        return value
+        if record.verdict is not None:
+            trial.set_user_attr("verdict", record.verdict.sentence)
+        if not record.members:
+            self.study.tell(trial, state=TrialState.PRUNED)
+            return
+        self.study.tell(trial, self.objective(record))
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
@@ -155,8 +158,10 @@ class Search:
             _give_again(self.study, self.asked.pop(number)._trial_id)
 
     @property
-    def best(self) -> FrozenTrial:
-        return self.study.best_trial
+    def best(self) -> FrozenTrial | None:
+        """The best trial; None if none was trained."""
+        trained = any(trial.state == TrialState.COMPLETE for trial in self.finished)
+        return self.study.best_trial if trained else None
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""

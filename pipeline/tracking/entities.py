@@ -26,6 +26,11 @@ def metrics_of(record: TrialRecord, objective: float | None = None) -> list[Metr
     value is left out whole: MLflow shows a metric's last value, which would be an old one.
     """
     now = int(time.time() * 1000)
+    verdict = [Metric("verdict/score", record.verdict.score, now, 0)] if record.verdict else []
+    return verdict + (_trained_metrics(record, objective, now) if record.members else [])
+
+
+def _trained_metrics(record: TrialRecord, objective: float | None, now: int) -> list[Metric]:
     curves = record.curves()
     points = [
         (name, value if math.isfinite(curve[max(curve)]) else math.nan, step)
@@ -106,7 +111,7 @@ def dataset_input(data: Dataset) -> DatasetInput:
 def write_artifacts(folder: Path, config: Config, record: TrialRecord | None = None) -> None:
     """``config.yaml``, and ``layers.parquet`` of a record, into ``folder``."""
     (folder / "config.yaml").write_text(to_yaml(config))
-    if record is not None:
+    if record is not None and record.members:
         pq.write_table(_layer_table(record), folder / "layers.parquet")
 
 

@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.records import Curve
 from pipeline.tracking.confirmation import Confirmation
-from pipeline.tracking.runs import find_parent, finished_children
+from pipeline.tracking.runs import find_parent, finished_children, pruned_children
 from pipeline.tracking.store import Store, open_store
 
 __all__ = ["StudyRuns", "read_study"]
@@ -22,12 +22,14 @@ class StudyRuns:
     Attributes:
         trials: one row a finished child: ``run_id``, ``title``, ``trial``, every param as
             ``params.KEY`` and every metric's last value as ``metrics.KEY``.
+        pruned: ``{trial: verdict}`` of the trials that were judged and not trained.
     """
 
     store: Store
     study: str
     parent: Run
     trials: pd.DataFrame
+    pruned: dict[int, str]
 
     @property
     def confirmation(self) -> Confirmation | None:
@@ -61,7 +63,9 @@ def read_study(config: Config, study: str) -> StudyRuns:
     trials = pd.DataFrame(rows)
     if rows:
         trials = trials.sort_values("trial").drop_duplicates("trial", keep="last").reset_index(drop=True)
-    return StudyRuns(store, study, parent, trials)
+    judged = pruned_children(store, parent.info.run_id)
+    pruned = {int(run.data.tags["initlab.trial"]): run.data.tags["initlab.verdict"] for run in judged}
+    return StudyRuns(store, study, parent, trials, pruned)
 
 
 def _row(run: Run) -> dict[str, object]:

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config import Config
 from pipeline.data import Dataset
 from pipeline.names import run_title
-from pipeline.records import MemberRecord, TrialRecord
+from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
     dataset_input,
@@ -24,9 +24,10 @@ from pipeline.tracking.entities import (
 )
 from pipeline.tracking.store import Store, open_store
 
-__all__ = ["StudyTracker", "find_parent", "finished_children", "track_single"]
+__all__ = ["StudyTracker", "find_parent", "finished_children", "pruned_children", "track_single"]
 
 PARENT = "mlflow.parentRunId"
+PRUNED = "initlab.pruned"
 NOTE = "mlflow.note.content"
 PAGE = 1000
 
@@ -46,7 +47,16 @@ def find_parent(store: Store, study: str) -> Run | None:
 
 def finished_children(store: Store, parent: str) -> list[Run]:
     """All finished child runs of a parent."""
-    children = f"tags.`{PARENT}` = {quoted(parent)} AND attributes.status = 'FINISHED'"
+    return _children(store, parent, "attributes.status = 'FINISHED'")
+
+
+def pruned_children(store: Store, parent: str) -> list[Run]:
+    """The child runs of trials that were judged and not trained."""
+    return _children(store, parent, f"tags.`{PRUNED}` = 'true'")
+
+
+def _children(store: Store, parent: str, condition: str) -> list[Run]:
+    children = f"tags.`{PARENT}` = {quoted(parent)} AND {condition}"
     runs: list[Run] = []
     token = None
     while True:
@@ -111,18 +121,19 @@ class StudyTracker:
         config: Config,
         values: Mapping[str, object],
         record: TrialRecord,
-        objective: float,
+        objective: float | None,
         started: float,
     ) -> None:
-        """One child run for a finished trial. started: seconds since the epoch."""
+        """One child run for a finished or pruned trial. started: seconds since the epoch."""
         tags = identity_tags("trial", config, self.study, self.data.digest)
         tags |= {PARENT: self.parent, "initlab.trial": str(number)}
         metrics = metrics_of(record, objective)
         _write_run(self.store, tags, config, values, record, metrics, self._dataset(), started)
 
     def logged(self) -> set[int]:
-        """Numbers of the trials that have a finished child run."""
-        return {int(run.data.tags["initlab.trial"]) for run in finished_children(self.store, self.parent)}
+        """Numbers of the trials that have a finished child run, or that of a pruned one."""
+        runs = finished_children(self.store, self.parent) + pruned_children(self.store, self.parent)
+        return {int(run.data.tags["initlab.trial"]) for run in runs}
 
     def log_confirmation(self, confirmation: Confirmation) -> None:
         """What became of the winner on fresh seeds, on the parent."""
@@ -154,10 +165,10 @@ class StudyTracker:
             self.store.client.set_terminated(run.info.run_id, "KILLED")
 
 
-def track_single(config: Config, data: Dataset, record: MemberRecord, started: float) -> str:
+def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float) -> str:
     """Writes the run of a single training; returns its id."""
     tags = identity_tags("train", config, None, data.digest)
-    trial = TrialRecord([record])
+    trial = TrialRecord([record], verdict)
     return _write_run(open_store(config), tags, config, {}, trial, metrics_of(trial), dataset_input(data), started)
 
 
@@ -172,9 +183,10 @@ def _write_run(
     started: float,
 ) -> str:
     client = store.client
-    run = client.create_run(
-        store.experiment, start_time=int(started * 1000), tags=dict(tags), run_name=run_title(config)
-    )
+    all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
+    if not record.members:
+        all_tags[PRUNED] = "true"
+    run = client.create_run(store.experiment, start_time=int(started * 1000), tags=all_tags, run_name=run_title(config))
     run_id: str = run.info.run_id
     try:
         client.log_inputs(run_id, datasets=[inputs])
@@ -185,7 +197,8 @@ def _write_run(
         with tempfile.TemporaryDirectory() as folder:
             write_artifacts(Path(folder), config, record)
             client.log_artifacts(run_id, folder)
-        client.set_terminated(run_id, "FINISHED")
+        # What was not trained has not finished, and reports that read finished runs leave it out.
+        client.set_terminated(run_id, "FINISHED" if record.members else "KILLED")
     except BaseException:
         with suppress(MlflowException):
             client.set_terminated(run_id, "FAILED")

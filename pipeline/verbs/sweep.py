@@ -1,7 +1,10 @@
 """``initlab sweep``: search, track, confirm the winner, report."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pipeline.config import Config
 from pipeline.console import Progress, progress, say, study_table
@@ -11,12 +14,15 @@ from pipeline.interrupt import deferred
 from pipeline.names import run_title, slug
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
-from pipeline.runner import Job, check, load_dataset, network, run_jobs
+from pipeline.runner import Job, check, load_dataset, network, run_jobs, verdicts
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
+from pipeline.verdict import typical
 
 __all__ = ["sweep"]
+
+Item = TypeVar("Item")
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
@@ -90,22 +96,33 @@ def _log_missing(search: Search, tracker: StudyTracker, writer: Writer) -> None:
 
 
 def _train(search: Search, batch: list[Asked], on_progress: Callable[[float], None]) -> list[TrialRecord]:
-    """Every replicate of every trial; on_progress gets the trials done, in fractions."""
-    replicates = search.config.search.replicates
+    """Judges every trial, and trains every replicate of those that aren't pruned.
+
+    on_progress gets the trials done, in fractions.
+    """
+    replicates, prune = search.config.search.replicates, search.config.search.preflight == "prune"
+    jobs = [[Job(asked.config, seed) for seed in replicate_seeds(asked.config.seed, replicates)] for asked in batch]
+    judged = [typical(part) for part in _parts(verdicts([job for part in jobs for job in part]), replicates)]
+    trained = [i for i, verdict in enumerate(judged) if not (prune and verdict.hopeless)]
+    pruned = len(batch) - len(trained)
 
     def after_epoch(members: float) -> None:
         check_signals()
-        on_progress(members / replicates)
+        on_progress(pruned + members / replicates)
 
-    jobs = [Job(asked.config, seed) for asked in batch for seed in replicate_seeds(asked.config.seed, replicates)]
-    records = run_jobs(jobs, after_epoch)
-    return [TrialRecord(records[i : i + replicates]) for i in range(0, len(records), replicates)]
+    records = _parts(run_jobs([job for i in trained for job in jobs[i]], after_epoch), replicates)
+    members = dict(zip(trained, records, strict=True))
+    return [TrialRecord(members.get(i, []), verdict) for i, verdict in enumerate(judged)]
+
+
+def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _log(
     search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
 ) -> None:
-    objective = search.objective(record)
+    objective = search.objective(record) if record.members else None
     writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
 
 
@@ -117,7 +134,8 @@ def _run_batch(
     for asked, record in zip(batch, records, strict=True):
         search.tell(asked.number, record)
         _log(search, tracker, writer, asked, record, started)
-    bar.best(f"best {search.best.value:.4f}")
+    if (best := search.best) is not None:
+        bar.best(f"best {best.value:.4f}")
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
@@ -125,6 +143,8 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
     runs = read_study(search.config, search.name)
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
+    if best is None:
+        return runs
     if known is not None and (known.trial, known.seeds) == (best.number, seeds):
         return runs
     config = search.config_of(best)
@@ -169,5 +189,15 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
         say(f"winner on {found.seeds} fresh seeds: test accuracy {found.accuracy:.3f} +- {found.spread:.3f} (std)")
         if found.model:
             say(f"registered model: {found.model}")
+    say(*_pruned_lines(runs))
     say("browse the runs: make ui", "the report:", str(report))
     return 0
+
+
+def _pruned_lines(runs: StudyRuns) -> list[str]:
+    """How many trials were not trained, and why."""
+    if not runs.pruned:
+        return []
+    reasons = Counter(re.sub(r"\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
+    lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
+    return [f"{len(runs.pruned)} trials were called hopeless and not trained:", *lines, ""]

@@ -8,7 +8,7 @@ from pipeline.console import progress, say, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.names import run_title
-from pipeline.runner import Job, check, load_dataset, run_jobs
+from pipeline.runner import Job, check, load_dataset, run_jobs, verdicts
 from pipeline.tracking import check_store, track_single
 
 __all__ = ["train"]
@@ -20,15 +20,18 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
     check(config, data)
     check_store(config)
     started = time.time()
+    job = Job(config, config.seed)
     say(f"{run_title(config)}, seed {config.seed}, on {data.name}")
+    (verdict,) = verdicts([job])
+    say(f"before training: {verdict.sentence} (score {verdict.score:.2f})")
     with deferred(), progress(1, 0, "networks") as bar:
 
         def on_progress(done: float) -> None:
             check_signals()
             bar.update(done)
 
-        (record,) = run_jobs([Job(config, config.seed)], on_progress)
-        run_id = track_single(config, data, record, started)
+        (record,) = run_jobs([job], on_progress)
+        run_id = track_single(config, data, record, verdict, started)
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
     if record.diverged_step is not None:

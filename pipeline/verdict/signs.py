@@ -1,0 +1,159 @@
+"""What a network shows at its start, as far as its verdict needs it.
+
+All of it comes from the probe batch, a part of the training data, with two backward
+passes: one of the loss, one of the *label loss* ``-sum_c R_c f_c``, where R are the labels
+as one-hot rows less their mean. The second sees only what tells samples apart; a gradient
+that could do no more than fit the frequencies of the classes is no sign of life.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from pipeline.layers import Layer
+from pipeline.probes import LayerState, Snapshot, take_snapshot
+from pipeline.stack import Stack
+from pipeline.symmetry import LayerWeights, find_symmetry
+
+__all__ = ["Signs", "read_signs"]
+
+REACHED = 1e-6
+"""A gradient reaches a layer where its norm is above this share of the largest layer's."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """One network before its first step.
+
+    Attributes:
+        finite: whether all it computes is.
+        classes: of the data.
+        strengths: for each weighted layer a typical singular value, ||W||_F / sqrt(min(shape)).
+        sizes: for each weighted layer the number of its weights.
+        slopes: for each hidden layer the mean of phi'(z) over samples and units.
+        label_signal: norm of the covariance of inputs and labels, ||X^T R||_F / rows.
+        label_gradients: for each weighted layer the norm of the label loss's gradient.
+        reached: how many layers the gradient of the loss reaches.
+        flat: share of (unit, sample) where the activation is flat.
+        dead_layers: hidden layers, from 1, in which every unit is flat on every sample.
+        widths: for each hidden layer how many distinct neurons there are for ever.
+        chain: whether the network is a plain chain of linear layers and activations.
+        activation: of the first hidden layer; empty if there is none.
+        sigma_w2, sigma_b2: mean squared weight times fan-in, and mean squared bias, over
+            the hidden layers beyond the first (of the first if it is the only one).
+    """
+
+    finite: bool
+    classes: int
+    strengths: tuple[float, ...]
+    sizes: tuple[int, ...]
+    slopes: tuple[float, ...]
+    label_signal: float
+    label_gradients: tuple[float, ...]
+    reached: int
+    flat: float
+    dead_layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    chain: bool
+    activation: str
+    sigma_w2: float
+    sigma_b2: float
+
+    @property
+    def depth(self) -> int:
+        """Hidden layers."""
+        return len(self.slopes)
+
+
+def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes: int) -> list[Signs]:
+    """The signs of each member of a stack.
+
+    Args:
+        x, y: the probe batch, ``(rows, *input_shape)`` and ``(rows,)``.
+    """
+    residual = torch.nn.functional.one_hot(y, classes).to(x.dtype)
+    residual = residual - residual.mean(0)
+
+    def label_loss(logits: Tensor) -> Tensor:
+        return -(residual * logits).sum() / len(x)
+
+    start = take_snapshot(stack, layers, x, y)
+    labelled = take_snapshot(stack, layers, x, y, loss=label_loss)
+    signal = float((residual.T @ x.flatten(1)).norm()) / len(x)
+    chain = _is_chain(stack, layers)
+    return [_of_member(start, labelled, i, signal, classes, chain) for i in range(len(stack))]
+
+
+def _of_member(start: Snapshot, labelled: Snapshot, i: int, signal: float, classes: int, chain: bool) -> Signs:
+    hidden = start.hidden
+    flat = [_flat(layer, i) for layer in hidden]
+    units = sum(layer.units for layer in hidden)
+    # A layer's gradient in units of the weights it would move: biases only shift all samples alike.
+    label_gradients = tuple(_norm(layer.gradient[i]) for layer in labelled.layers)
+    gradients = [_norm(layer.gradient[i]) for layer in start.layers]
+    inner = hidden[1:] or hidden
+    return Signs(
+        finite=bool(start.valid[i] and labelled.valid[i]),
+        classes=classes,
+        strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
+        sizes=tuple(layer.weight[i].numel() for layer in start.layers),
+        slopes=tuple(_mean_slope(layer, i) for layer in hidden),
+        label_signal=signal,
+        label_gradients=label_gradients,
+        reached=sum(g > REACHED * max(gradients) for g in gradients),
+        flat=sum(float(f.double().sum()) / len(f) for f in flat) / units if units else 0.0,
+        dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
+        widths=_widths(start, i, chain),
+        chain=chain,
+        activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
+        sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
+        sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
+    )
+
+
+def _is_chain(stack: Stack, layers: Sequence[Layer]) -> bool:
+    """Whether each layer reads the one before through its activation and nothing else."""
+    weights = [stack.module.get_parameter(layer.weight) for layer in layers]
+    others = set(dict(stack.module.named_parameters())) - {layer.weight for layer in layers}
+    others -= {layer.bias for layer in layers if layer.bias}
+    fits = all(b.shape[1] == a.shape[0] for a, b in pairwise(weights))
+    return fits and not others and all(w.ndim == 2 for w in weights) and all(la.hidden for la in layers[:-1])
+
+
+def _widths(start: Snapshot, i: int, chain: bool) -> tuple[int, ...]:
+    """Distinct neurons for ever: settled by the symmetry of a chain, elsewhere all that can be."""
+    if not chain or not start.hidden or not bool(start.valid[i]):
+        return tuple(layer.units for layer in start.hidden)
+    weights = [LayerWeights(la.weight[i].cpu().numpy(), la.bias[i].cpu().numpy()) for la in start.layers]
+    return tuple(find_symmetry(weights).widths)
+
+
+def _flat(layer: LayerState, i: int) -> Tensor:
+    """``(samples, units)`` booleans."""
+    assert layer.activation is not None
+    assert layer.z is not None
+    return layer.activation.flat(layer.z[i])
+
+
+def _mean_slope(layer: LayerState, i: int) -> float:
+    assert layer.activation is not None
+    assert layer.z is not None
+    return float(layer.activation.slope(layer.z[i]).mean())
+
+
+def _typical(weight: Tensor) -> float:
+    return _norm(weight) / math.sqrt(min(weight.shape))
+
+
+def _norm(tensor: Tensor) -> float:
+    """Scaled before squaring: gradients of 1e-200 are still gradients."""
+    largest = float(tensor.abs().max())
+    return largest * float((tensor / largest).norm()) if largest > 0 else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
