@@ -1,12 +1,14 @@
 """What is looked at while a stack trains: losses, accuracies, probes, ties, divergence."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from pipeline.dataset import Dataset
 from pipeline.layers import Layer
 from pipeline.plan import Plan
-from pipeline.probes import log_spaced, measure, take_snapshot
+from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.ties import TieClock
@@ -27,6 +29,8 @@ class Observer:
         self.step = 0
         self.first_bad = torch.zeros(len(stack), dtype=torch.int64)
         self.update_ratio: Tensor | None = None
+        self.layer_ratios: dict[str, Tensor] = {}
+        self.start: dict[str, Tensor] = {}
         self._reset_running()
         self._look_before()
 
@@ -56,7 +60,8 @@ class Observer:
         self.first_bad[bad] = self.step
         self.clock.tick(self.step)
         if self.step == 1 or self.step in self.probe_steps:
-            self.update_ratio = self._ratio(updates)
+            self.update_ratio = self._ratio(updates, self.layers)
+            self.layer_ratios = {layer.name: self._ratio(updates, [layer]) for layer in self.layers}
             if self.step == 1:
                 self._store_first_update()
         if self.step in self.probe_steps:
@@ -98,17 +103,32 @@ class Observer:
         rows = min(self.plan.probe_rows, len(self.data.x_train))
         rows -= rows % ROW_BLOCK if rows > ROW_BLOCK else 0
         x, y = self.data.x_train[:rows], self.data.y_train[:rows]
-        snapshot = take_snapshot(self.stack, self.layers, x, y, self.update_ratio)
-        found = measure(snapshot, self.plan.probes)
+        probes = [name for name in self.plan.probes if self._due(PROBES[name].need)]
+        snapshot = take_snapshot(
+            self.stack,
+            self.layers,
+            x,
+            y,
+            self.update_ratio,
+            layer_ratios=self.layer_ratios,
+            jacobian=any(PROBES[name].need is Need.JACOBIAN for name in probes),
+        )
+        if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
+            self.start = {layer.name: layer.a for layer in snapshot.hidden if layer.a is not None}
+        found = measure(snapshot.started_at(self.start), probes)
         for name, values in found.network.items():
             self._add(name, values)
         for (layer, name), values in found.layers.items():
             for record, value in zip(self.records, values.tolist(), strict=True):
                 record.layers.append(LayerRow(self.step, layer, name, value))
 
-    def _ratio(self, updates: Parameters) -> Tensor:
+    def _due(self, need: Need) -> bool:
+        """What is dear is measured at the first and the last step alone."""
+        return need is not Need.JACOBIAN or self.step in (0, self.last_step)
+
+    def _ratio(self, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
         """Norm of the update over the norm of the weights it was added to; 0 if neither moved."""
-        weights = [layer.weight for layer in self.layers if layer.weight in updates]
+        weights = [layer.weight for layer in layers if layer.weight in updates]
         if not weights:
             return torch.zeros(len(self.stack), dtype=torch.float64)
         update = torch.cat([updates[name].flatten(1) for name in weights], 1)

@@ -1,16 +1,19 @@
 """Everything a probe may look at, measured once for a whole stack on the probe batch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, vjp, vmap
 
 from pipeline.activations import Activation
 from pipeline.layers import Layer, Recorder, activation_paths
-from pipeline.stack import Parameters, Stack
+from pipeline.stack import ROW_BLOCK, Parameters, Stack
 
 __all__ = ["LayerState", "Snapshot", "take_snapshot"]
+
+JACOBIAN_ROWS = ROW_BLOCK
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class LayerState:
         z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
             a feature map count as samples.
         a: activations, the same shape.
+        outgoing: what of the weights that read them belongs to each unit, ``(S, units, n)``;
+            None where anything but flattening stands between.
+        update_ratio: norm of the last update of the weight over its norm before, ``(S,)``;
+            None before the first step.
+        start: the activations at step 0; None unless they were asked for.
     """
 
     name: str
@@ -33,6 +41,9 @@ class LayerState:
     bias_gradient: Tensor
     z: Tensor | None
     a: Tensor | None
+    outgoing: Tensor | None = None
+    update_ratio: Tensor | None = None
+    start: Tensor | None = None
 
     @property
     def units(self) -> int:
@@ -42,6 +53,11 @@ class LayerState:
     def rows(self) -> Tensor:
         """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
         return torch.cat([self.weight, self.bias[..., None]], -1)
+
+    @property
+    def gradient_rows(self) -> Tensor:
+        """Gradient by incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
+        return torch.cat([self.gradient, self.bias_gradient[..., None]], -1)
 
 
 @dataclass(frozen=True)
@@ -54,21 +70,40 @@ class Snapshot:
             what a probe finds there means nothing.
         update_ratio: norm of the last update over norm of the weights, ``(S,)``; None
             before the first step.
+        jacobian: of the logits by the inputs, ``(S, samples, classes, inputs)``, in the
+            stack's dtype; None unless it was asked for.
     """
 
     layers: list[LayerState]
     valid: Tensor
     update_ratio: Tensor | None = None
+    jacobian: Tensor | None = None
 
     @property
     def hidden(self) -> list[LayerState]:
         return [layer for layer in self.layers if layer.activation is not None]
 
+    def started_at(self, start: Mapping[str, Tensor]) -> "Snapshot":
+        """The same with the activations at step 0 of each hidden layer, by its name."""
+        return replace(self, layers=[replace(layer, start=start.get(layer.name)) for layer in self.layers])
+
 
 def take_snapshot(
-    stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, update_ratio: Tensor | None = None
+    stack: Stack,
+    layers: list[Layer],
+    x: Tensor,
+    y: Tensor,
+    update_ratio: Tensor | None = None,
+    *,
+    layer_ratios: Mapping[str, Tensor] | None = None,
+    jacobian: bool = False,
 ) -> Snapshot:
-    """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``."""
+    """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
+
+    Args:
+        layer_ratios: the update ratio of each layer, by its name.
+        jacobian: whether to take it, on the first ``JACOBIAN_ROWS`` rows.
+    """
     recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
 
@@ -82,7 +117,40 @@ def take_snapshot(
     gradients, signals = vmap(grad(loss, has_aux=True))(stack.parameters, stack.buffers, batch)
     states = [_state(layer, stack, gradients, signals) for layer in layers]
     valid = torch.stack([_finite(t) for state in states for t in _tensors(state).values()]).all(0)
-    return Snapshot([_zeroed(state, valid) for state in states], valid, update_ratio)
+    states = [_zeroed(state, valid) for state in states]
+    weights = {layer.weight: state.weight for layer, state in zip(layers, states, strict=True)}
+    states = [
+        replace(
+            state,
+            outgoing=_outgoing(layer, state.units, weights),
+            update_ratio=(layer_ratios or {}).get(layer.name),
+        )
+        for layer, state in zip(layers, states, strict=True)
+    ]
+    return Snapshot(states, valid, update_ratio, _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None)
+
+
+def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+    """``(S, units, n)``: a reader's fan-in holds unit after unit, each with all its positions."""
+    if not layer.readers:
+        return None
+    by_unit = [weights[name].unflatten(2, (units, -1)).movedim(2, 1).flatten(2) for name in layer.readers]
+    return torch.cat(by_unit, -1)
+
+
+def _jacobian(stack: Stack, x: Tensor) -> Tensor:
+    """``(S, rows, classes, inputs)``. Rows don't mix in evaluation mode, so one backward pass
+    of a logit summed over all rows gives each row its own gradient."""
+
+    def one(parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
+        logits, pull = vjp(lambda x: functional_call(stack.module, (parameters, buffers), (x,)), x)
+        classes = logits.shape[-1]
+        chosen = torch.eye(classes, dtype=x.dtype, device=x.device)[:, None].expand(classes, len(x), classes)
+        (by_class,) = vmap(pull)(chosen)
+        return by_class.movedim(0, 1).flatten(2)
+
+    batch = x.expand(stack.size, *x.shape)
+    return vmap(one)(stack.parameters, stack.buffers, batch)[: len(stack)].detach()
 
 
 def _tensors(state: LayerState) -> dict[str, Tensor]:
