@@ -13,7 +13,7 @@ from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.ties import TieClock
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "update_ratio"]
 
 
 class Observer:
@@ -60,8 +60,8 @@ class Observer:
         self.first_bad[bad] = self.step
         self.clock.tick(self.step)
         if self.step == 1 or self.step in self.probe_steps:
-            self.update_ratio = self._ratio(updates, self.layers)
-            self.layer_ratios = {layer.name: self._ratio(updates, [layer]) for layer in self.layers}
+            self.update_ratio = update_ratio(self.stack, updates, self.layers)
+            self.layer_ratios = {layer.name: update_ratio(self.stack, updates, [layer]) for layer in self.layers}
             if self.step == 1:
                 self._store_first_update()
         if self.step in self.probe_steps:
@@ -126,17 +126,6 @@ class Observer:
         """What is dear is measured at the first and the last step alone."""
         return need is not Need.JACOBIAN or self.step in (0, self.last_step)
 
-    def _ratio(self, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
-        """Norm of the update over the norm of the weights it was added to; 0 if neither moved."""
-        weights = [layer.weight for layer in layers if layer.weight in updates]
-        if not weights:
-            return torch.zeros(len(self.stack), dtype=torch.float64)
-        update = torch.cat([updates[name].flatten(1) for name in weights], 1)
-        after = torch.cat([self.stack.parameters[name].flatten(1) for name in weights], 1)
-        update, after = (t[: len(self.stack)].detach().to(torch.float64).cpu() for t in (update, after))
-        size = update.norm(dim=1)
-        return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))
-
     def _store_first_update(self) -> None:
         if "signal/update_ratio" in self.plan.probes and self.update_ratio is not None:
             for record, value in zip(self.records, self.update_ratio.tolist(), strict=True):
@@ -145,3 +134,20 @@ class Observer:
     def _add(self, name: str, values: Tensor) -> None:
         for record, value in zip(self.records, values.tolist(), strict=True):
             record.add(name, self.step, value)
+
+
+def update_ratio(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
+    """Norm of the update over the norm of the weights it was added to, ``(S,)``; 0 if neither moved.
+
+    Args:
+        updates: what was added to the parameters as they are now.
+        layers: whose weights count; those that no optimiser moves don't.
+    """
+    weights = [layer.weight for layer in layers if layer.weight in updates]
+    if not weights:
+        return torch.zeros(len(stack), dtype=torch.float64)
+    update = torch.cat([updates[name].flatten(1) for name in weights], 1)
+    after = torch.cat([stack.parameters[name].flatten(1) for name in weights], 1)
+    update, after = (t[: len(stack)].detach().to(torch.float64).cpu() for t in (update, after))
+    size = update.norm(dim=1)
+    return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))

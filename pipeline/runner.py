@@ -13,7 +13,6 @@ from pipeline.errors import UsageError
 from pipeline.init import ROLES, InitSpec
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
-from pipeline.probes import PROBES
 from pipeline.records import MemberRecord
 from pipeline.stack import Stack
 from pipeline.train import train
@@ -146,7 +145,7 @@ def _plan(config: Config) -> Plan:
         optimizer=OptimizerSpec(**shared),
         dtype=config.trainer.dtype,
         device=resolve_device(config.device),
-        probes=tuple(PROBES),
+        probes=config.probes.chosen,
         probe_points=config.probes.points,
         probe_rows=config.probes.rows,
     )

@@ -65,12 +65,14 @@ def test_children_are_named_after_their_init(children):
 
 def test_headline_metrics_before_and_after(children):
     parts = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
-    headline = parts | set(PROBES) | {"symmetry/broken_step"}
+    probes = {name for name, probe in PROBES.items() if probe.headline}
+    headline = parts | probes | {"symmetry/broken_step"}
     for child in children:
         metrics = set(child.data.metrics)
         missing = {name for name in headline - metrics if name != "signal/update_ratio"}  # infinite for zero weights
         assert not missing
-        assert {f"init/{name}" for name in PROBES} - metrics <= {"init/signal/update_ratio"}
+        assert {f"init/{name}" for name in probes} - metrics <= {"init/signal/update_ratio"}
+        assert not metrics & (set(PROBES) - probes)
         assert {"best/val/accuracy", "best/step", "spread/val/accuracy"} <= metrics
         assert 20 <= len(metrics) <= 40
 

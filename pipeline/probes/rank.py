@@ -85,7 +85,7 @@ def srank(layer: LayerState) -> Tensor:
 @layer_probe(
     "redundancy/participation_ratio",
     Pool.LAYERS,
-    Cost.STANDARD,
+    Cost.FULL,
     About(
         "((sum l)^2 / sum l^2) / min(samples - 1, units), l the eigenvalues of the covariance of the activations over "
         "the probe batch. 0 for constant activations",

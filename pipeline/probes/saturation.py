@@ -20,13 +20,6 @@ DORMANT_TAU = 0.025
 SKEWED_SHARE = 0.9
 
 
-def _flat(layer: LayerState) -> Tensor:
-    """``(S, samples, units)`` booleans."""
-    assert layer.activation is not None
-    assert layer.z is not None
-    return layer.activation.flat(layer.z)
-
-
 @layer_probe(
     "saturation/flat_fraction",
     Pool.UNITS,
@@ -41,7 +34,7 @@ def _flat(layer: LayerState) -> Tensor:
     headline=True,
 )
 def flat_fraction(layer: LayerState) -> Tensor:
-    return _flat(layer).to(torch.float64).mean((1, 2))
+    return layer.flat.to(torch.float64).mean((1, 2))
 
 
 @layer_probe(
@@ -58,7 +51,7 @@ def flat_fraction(layer: LayerState) -> Tensor:
     headline=True,
 )
 def dead_fraction(layer: LayerState) -> Tensor:
-    return _flat(layer).all(1).to(torch.float64).mean(1)
+    return layer.flat.all(1).to(torch.float64).mean(1)
 
 
 @layer_probe(
@@ -138,4 +131,4 @@ def rakitianskaia_engelbrecht(layer: LayerState) -> Tensor | None:
     if layer.activation.bounds is None:
         return None
     low, high = layer.activation.bounds
-    return (2 * (layer.a - low) / (high - low) - 1).abs().mean((1, 2))
+    return (layer.a - (low + high) / 2).abs().mean((1, 2)) / ((high - low) / 2)

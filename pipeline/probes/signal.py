@@ -29,6 +29,12 @@ def _gradient_norm(layer: LayerState) -> Tensor:
     return norm
 
 
+def _variance(values: Tensor) -> Tensor:
+    """Of all of a member's values; torch's own ``var`` rounds otherwise for a stack of one."""
+    away = values.flatten(1) - values.flatten(1).mean(1, keepdim=True)
+    return away.square().mean(1)
+
+
 @network_probe(
     "signal/gradient_ratio",
     Cost.LIGHT,
@@ -89,7 +95,7 @@ def layer_update_ratio(layer: LayerState) -> Tensor | None:
 )
 def activation_variance(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    return layer.a.flatten(1).var(1, correction=0)
+    return _variance(layer.a)
 
 
 @layer_probe(
@@ -106,7 +112,7 @@ def activation_variance(layer: LayerState) -> Tensor:
     output_too=True,
 )
 def gradient_variance(layer: LayerState) -> Tensor:
-    return layer.gradient.flatten(1).var(1, correction=0)
+    return _variance(layer.gradient)
 
 
 def _jacobian_values(snapshot: Snapshot) -> Tensor | None:
@@ -144,8 +150,8 @@ def jacobian_mean(snapshot: Snapshot) -> Tensor | None:
     "signal/jacobian_condition",
     Cost.FULL,
     About(
-        "largest / smallest singular value of that Jacobian, geometric mean over the samples. Infinite where the "
-        "smallest is 0 to the precision of the training",
+        "largest / smallest singular value of the Jacobian of the logits by the inputs, geometric mean over the first "
+        "32 probe samples. Infinite where the smallest is 0 to the precision of the training",
         "Saxe et al. 2014 and Pennington et al. 2017",
         "logits diag(3, 1) x: 3; two equal logits: infinite",
     ),
@@ -167,7 +173,7 @@ def jacobian_condition(snapshot: Snapshot) -> Tensor | None:
     About(
         "|B'A|_F^2 / (|A'A|_F |B'B|_F) with A the centred activations (samples x units) now and B those at step 0. "
         "Where both are constant 1, where one is 0",
-        "linear CKA: Kornblith et al. 2019, eq. 3 with linear kernels",
+        "linear CKA: Kornblith et al. 2019, 'Similarity of neural network representations revisited'",
         "step 0: 1; activations turned by a rotation and scaled: 1; (1, 0, -1) against (1, -2, 1): 0",
         "CKA with other kernels, and the debiased estimator, give other numbers.",
     ),

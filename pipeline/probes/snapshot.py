@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -48,6 +49,13 @@ class LayerState:
     @property
     def units(self) -> int:
         return self.weight.shape[1]
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Where the activation is flat, ``(S, samples, units)`` booleans; hidden layers only."""
+        assert self.activation is not None
+        assert self.z is not None
+        return self.activation.flat(self.z)
 
     @property
     def rows(self) -> Tensor:
