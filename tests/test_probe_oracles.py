@@ -159,3 +159,23 @@ def test_update_ratio_is_what_an_optimiser_step_does(digits):
     size = math.sqrt(sum(float((before[n] ** 2).sum()) for n in weights))
     assert record.final["signal/update_ratio"] == pytest.approx(moved / size, rel=1e-9)
     assert record.init["signal/update_ratio"] == record.final["signal/update_ratio"]
+    rows = {row.layer: row.value for row in record.layers if row.metric == "signal/layer_update_ratio"}
+    assert list(rows) == ["layers.1", "layers.3"]
+    for layer, ratio in rows.items():
+        start = before[f"{layer}.weight"].numpy()
+        step = record.state[f"{layer}.weight"] - start
+        assert ratio == pytest.approx(np.linalg.norm(step) / np.linalg.norm(start), rel=1e-9)
+
+
+def test_dear_probes_are_measured_at_the_ends_alone(digits):
+    plan = Plan(epochs=1, batch_size=256, probes=tuple(PROBES))
+    (record,) = train(MLP((64,), 10, 1, 8), digits, [Member(0, InitSpec("he_normal"))], plan)
+    last = len(digits.x_train) // 256
+    assert last > 2
+    assert sorted(record.curves["signal/jacobian_mean"]) == [0, last]
+    kept = record.curves["signal/cka_to_start"]
+    assert sorted(kept) == sorted(record.curves["redundancy/effective_width"])
+    assert kept[0] == pytest.approx(1, abs=1e-12)
+    assert 0 < kept[last] < 1
+    assert 0 not in record.curves["signal/update_ratio"]
+    assert "signal/activation_variance" not in record.curves  # of layers alone

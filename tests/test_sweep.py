@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
-from pipeline.probes import PROBES
+from pipeline.probes import PROBES, preset
 from pipeline.runner import Job, load_dataset, run_jobs
 from pipeline.search import Search, studies
 from pipeline.seeds import confirmation_seeds, replicate_seeds
@@ -108,9 +108,13 @@ def test_artifacts(client, small_study, children):
     assert str(config["weight_init"]["scale"]) == children[2].data.params["weight_init.scale"]
     table = pd.read_parquet(folder / "layers.parquet")
     assert list(table.columns) == ["replicate", "seed", "step", "layer", "metric", "value"]
-    assert set(table["layer"]) == {"layers.1", "layers.3"}
-    last = table[(table.step == table.step.max()) & (table.metric == "saturation/flat_fraction")]
-    assert last.value.mean() == pytest.approx(children[2].data.metrics["saturation/flat_fraction"], abs=1e-12)
+    assert set(table["layer"]) == {"layers.1", "layers.3", "layers.5", "(network)"}  # 5: the output layer
+    last = table[(table.step == table.step.max()) & (table.metric == "saturation/flat_fraction")].groupby("layer")
+    mean = last.value.mean()
+    logged = children[2].data.metrics["saturation/flat_fraction"]
+    assert mean["(network)"] == pytest.approx(logged, abs=1e-12)
+    assert (mean["layers.1"] + mean["layers.3"]) / 2 == pytest.approx(logged, abs=1e-12)
+    assert set(table["metric"]) == set(preset("standard"))
     assert small_study in folder.parents
 
 

@@ -142,7 +142,8 @@ def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor
     """``(S, units, n)``: a reader's fan-in holds unit after unit, each with all its positions."""
     if not layer.readers:
         return None
-    by_unit = [weights[name].unflatten(2, (units, -1)).movedim(2, 1).flatten(2) for name in layer.readers]
+    read = [weights[name] for name in layer.readers]
+    by_unit = [w.reshape(*w.shape[:2], units, -1).movedim(2, 1).flatten(2) for w in read]
     return torch.cat(by_unit, -1)
 
 
@@ -151,14 +152,15 @@ def _jacobian(stack: Stack, x: Tensor) -> Tensor:
     of a logit summed over all rows gives each row its own gradient."""
 
     def one(parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
-        logits, pull = vjp(lambda x: functional_call(stack.module, (parameters, buffers), (x,)), x)
+        logits, pull = vjp(lambda x: functional_call(stack.module, (parameters, buffers), (x,)), x)[:2]
         classes = logits.shape[-1]
         chosen = torch.eye(classes, dtype=x.dtype, device=x.device)[:, None].expand(classes, len(x), classes)
-        (by_class,) = vmap(pull)(chosen)
+        by_class: Tensor = vmap(pull)(chosen)[0]
         return by_class.movedim(0, 1).flatten(2)
 
     batch = x.expand(stack.size, *x.shape)
-    return vmap(one)(stack.parameters, stack.buffers, batch)[: len(stack)].detach()
+    jacobian: Tensor = vmap(one)(stack.parameters, stack.buffers, batch)
+    return jacobian[: len(stack)].detach()
 
 
 def _tensors(state: LayerState) -> dict[str, Tensor]:
