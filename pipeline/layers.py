@@ -26,6 +26,7 @@ class Layer:
         activation: what follows it, None for the output layer.
         call: which of the calls of activation modules, counted in a whole forward pass,
             that one is (a module can serve several layers).
+        readers: the weights that read this layer's activations as they are, or flattened.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Layer:
     bias: str | None
     activation: Activation | None = None
     call: int = -1
+    readers: tuple[str, ...] = ()
 
     @property
     def hidden(self) -> bool:
@@ -91,15 +93,29 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
         module(sample)
     names = {id(p): name for name, p in module.named_parameters()}
     layers: dict[str, Layer] = {}
+    made: dict[int, tuple[str, Tensor]] = {}  # where in memory the activations of which layer are
     current, activations = "", 0
-    for path, _, _ in calls:
+    for path, given, output in calls:
         child = module.get_submodule(path)
         if _is_weighted(child):
             current = names[id(child.weight)]
             bias = getattr(child, "bias", None)
             layers.setdefault(current, Layer(path, current, names[id(bias)] if bias is not None else None))
+            source, signal = made.get(given.data_ptr(), ("", given))
+            if source and _reads_units(child, signal, module.get_parameter(source).shape[0]):
+                layers[source] = replace(layers[source], readers=(*layers[source].readers, current))
             continue
         if current and not layers[current].hidden:
             layers[current] = replace(layers[current], activation=activation_of(child), call=activations)
+            made[output.data_ptr()] = (current, output)
         activations += 1
     return list(layers.values())
+
+
+def _reads_units(reader: nn.Module, signal: Tensor, units: int) -> bool:
+    """Whether the fan-in of ``reader`` is ``signal`` unit by unit, each with all its positions."""
+    channels_first = signal.shape[1] == units
+    if isinstance(reader, nn.Linear):
+        return reader.in_features == (signal[0].numel() if channels_first else units)
+    plain = isinstance(reader, nn.modules.conv._ConvNd) and reader.groups == 1 and not reader.transposed
+    return plain and channels_first

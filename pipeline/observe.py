@@ -1,17 +1,19 @@
 """What is looked at while a stack trains: losses, accuracies, probes, ties, divergence."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from pipeline.dataset import Dataset
 from pipeline.layers import Layer
 from pipeline.plan import Plan
-from pipeline.probes import log_spaced, measure, take_snapshot
+from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.ties import TieClock
 
-__all__ = ["Observer", "probe_batch"]
+__all__ = ["Observer", "probe_batch", "update_ratio"]
 
 
 def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -34,6 +36,8 @@ class Observer:
         self.step = 0
         self.first_bad = torch.zeros(len(stack), dtype=torch.int64)
         self.update_ratio: Tensor | None = None
+        self.layer_ratios: dict[str, Tensor] = {}
+        self.start: dict[str, Tensor] = {}
         self._reset_running()
         self._look_before()
 
@@ -63,7 +67,8 @@ class Observer:
         self.first_bad[bad] = self.step
         self.clock.tick(self.step)
         if self.step == 1 or self.step in self.probe_steps:
-            self.update_ratio = self._ratio(updates)
+            self.update_ratio = update_ratio(self.stack, updates, self.layers)
+            self.layer_ratios = {layer.name: update_ratio(self.stack, updates, [layer]) for layer in self.layers}
             if self.step == 1:
                 self._store_first_update()
         if self.step in self.probe_steps:
@@ -103,24 +108,28 @@ class Observer:
         if not self.plan.probes:
             return
         x, y = probe_batch(self.data, self.plan)
-        snapshot = take_snapshot(self.stack, self.layers, x, y, self.update_ratio)
-        found = measure(snapshot, self.plan.probes)
+        probes = [name for name in self.plan.probes if self._due(PROBES[name].need)]
+        snapshot = take_snapshot(
+            self.stack,
+            self.layers,
+            x,
+            y,
+            self.update_ratio,
+            layer_ratios=self.layer_ratios,
+            jacobian=any(PROBES[name].need is Need.JACOBIAN for name in probes),
+        )
+        if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
+            self.start = {layer.name: layer.a for layer in snapshot.hidden if layer.a is not None}
+        found = measure(snapshot.started_at(self.start), probes)
         for name, values in found.network.items():
             self._add(name, values)
         for (layer, name), values in found.layers.items():
             for record, value in zip(self.records, values.tolist(), strict=True):
                 record.layers.append(LayerRow(self.step, layer, name, value))
 
-    def _ratio(self, updates: Parameters) -> Tensor:
-        """Norm of the update over the norm of the weights it was added to; 0 if neither moved."""
-        weights = [layer.weight for layer in self.layers if layer.weight in updates]
-        if not weights:
-            return torch.zeros(len(self.stack), dtype=torch.float64)
-        update = torch.cat([updates[name].flatten(1) for name in weights], 1)
-        after = torch.cat([self.stack.parameters[name].flatten(1) for name in weights], 1)
-        update, after = (t[: len(self.stack)].detach().to(torch.float64).cpu() for t in (update, after))
-        size = update.norm(dim=1)
-        return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))
+    def _due(self, need: Need) -> bool:
+        """What is dear is measured at the first and the last step alone."""
+        return need is not Need.JACOBIAN or self.step in (0, self.last_step)
 
     def _store_first_update(self) -> None:
         if "signal/update_ratio" in self.plan.probes and self.update_ratio is not None:
@@ -130,3 +139,20 @@ class Observer:
     def _add(self, name: str, values: Tensor) -> None:
         for record, value in zip(self.records, values.tolist(), strict=True):
             record.add(name, self.step, value)
+
+
+def update_ratio(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
+    """Norm of the update over the norm of the weights it was added to, ``(S,)``; 0 if neither moved.
+
+    Args:
+        updates: what was added to the parameters as they are now.
+        layers: whose weights count; those that no optimiser moves don't.
+    """
+    weights = [layer.weight for layer in layers if layer.weight in updates]
+    if not weights:
+        return torch.zeros(len(stack), dtype=torch.float64)
+    update = torch.cat([updates[name].flatten(1) for name in weights], 1)
+    after = torch.cat([stack.parameters[name].flatten(1) for name in weights], 1)
+    update, after = (t[: len(stack)].detach().to(torch.float64).cpu() for t in (update, after))
+    size = update.norm(dim=1)
+    return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))

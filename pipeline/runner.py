@@ -16,7 +16,6 @@ from pipeline.layers import trace_layers
 from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
-from pipeline.probes import PROBES
 from pipeline.records import MemberRecord, Verdict
 from pipeline.stack import Stack, one_thread, slot_independent
 from pipeline.train import build_stack, train
@@ -192,7 +191,7 @@ def _plan(config: Config) -> Plan:
         optimizer=OptimizerSpec(**shared),
         dtype=config.trainer.dtype,
         device=resolve_device(config.device),
-        probes=tuple(PROBES),
+        probes=config.probes.chosen,
         probe_points=config.probes.points,
         probe_rows=config.probes.rows,
     )

@@ -1,6 +1,8 @@
 """Independent slow oracles: one network, float64, loops, numpy. Written from the definitions."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -98,6 +100,173 @@ def dead_fraction(name: str, z: np.ndarray) -> float:
 
 def linear_fraction(name: str, z: np.ndarray) -> float:
     return float(np.mean([linear(name, float(v)) for v in z.ravel()]))
+
+
+@dataclass
+class LayerView:
+    """One layer of one network. ``z``, ``a`` and ``start``: (samples, units); None for the output layer."""
+
+    activation: str | None
+    weight: np.ndarray
+    bias: np.ndarray
+    gradient: np.ndarray
+    bias_gradient: np.ndarray
+    previous: np.ndarray
+    z: np.ndarray | None = None
+    a: np.ndarray | None = None
+    start: np.ndarray | None = None
+    outgoing: list[np.ndarray] | None = None
+
+
+@dataclass
+class NetworkView:
+    """One network: its layers in order, and each probe sample's Jacobian (classes, inputs)."""
+
+    layers: list[LayerView]
+    jacobians: list[np.ndarray]
+
+
+def copying_share(vectors: list[np.ndarray]) -> float:
+    """Share of vectors that agree with another one to 1e-5 of the largest norm."""
+    limit = 1e-5 * max(float(np.linalg.norm(v)) for v in vectors)
+    n = len(vectors)
+    copying = [
+        any(np.linalg.norm(vectors[i] - vectors[j]) <= limit * (1 + 1e-12) for j in range(n) if j != i)
+        for i in range(n)
+    ]
+    return float(np.mean(copying))
+
+
+def rows(weight: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
+    return [np.append(w, b) for w, b in zip(weight, bias, strict=True)]
+
+
+def cloning_r2(a: np.ndarray) -> float:
+    found = []
+    for i, own in enumerate(a.T):
+        nearest = min((float(((own - other) ** 2).sum()) for j, other in enumerate(a.T) if j != i), default=math.inf)
+        total, size = float(((own - own.mean()) ** 2).sum()), float((own**2).sum())
+        if total <= 1e-14 * size:
+            found.append(1.0 if nearest <= 1e-14 * size else 0.0)
+        else:
+            found.append(max(0.0, 1 - nearest / total))
+    return float(np.mean(found))
+
+
+def stable_rank(weight: np.ndarray) -> float:
+    spectral = np.linalg.norm(weight, 2)
+    return float((weight**2).sum() / spectral**2 / min(weight.shape)) if spectral else 0.0
+
+
+def srank(a: np.ndarray) -> float:
+    values = np.linalg.svd(a, compute_uv=False)
+    count, reached = 0, 0.0
+    while reached < 0.99 * values.sum() * (1 - 1e-12):
+        reached += values[count]
+        count += 1
+    return count / min(a.shape)
+
+
+def varying(a: np.ndarray) -> np.ndarray:
+    """Centred; units that differ from their mean by round-off alone are 0."""
+    away = a - a.mean(0)
+    return np.where(np.abs(away).max(0) <= 1e-7 * np.abs(a).max(0), 0.0, away)
+
+
+def participation_ratio(a: np.ndarray) -> float:
+    values = np.linalg.eigvalsh(np.atleast_2d(np.cov(varying(a).T)))
+    if not values.any():
+        return 0.0
+    return float(values.sum() ** 2 / (values**2).sum() / min(len(a) - 1, a.shape[1]))
+
+
+def dormant_fraction(a: np.ndarray) -> float:
+    sizes = [float(np.abs(unit).mean()) for unit in a.T]
+    mean = sum(sizes) / len(sizes)
+    return float(np.mean([size <= 0.025 * mean for size in sizes]))
+
+
+def skewed_fraction(z: np.ndarray) -> float:
+    shares = [sum(v > 0 for v in unit) / len(unit) for unit in z.T]
+    return float(np.mean([share > 0.9 + 1e-9 or share < 0.1 - 1e-9 for share in shares]))
+
+
+def rakitianskaia_engelbrecht(name: str, a: np.ndarray) -> float | None:
+    """By ten bins, as it is published."""
+    if name not in ("tanh", "sigmoid", "softsign"):
+        return None
+    scaled = a.ravel() * 2 - 1 if name == "sigmoid" else a.ravel()
+    bins = np.minimum(((scaled + 1) / 0.2).astype(int), 9)
+    total = 0.0
+    for b in range(10):
+        inside = scaled[bins == b]
+        total += len(inside) * abs(float(inside.mean())) if len(inside) else 0.0
+    return total / len(scaled)
+
+
+def update_ratio(layers: list[LayerView]) -> float:
+    moved = sum(float(((la.weight - la.previous) ** 2).sum()) for la in layers)
+    size = sum(float((la.previous**2).sum()) for la in layers)
+    return 0.0 if moved == 0 else math.sqrt(moved / size) if size else math.inf
+
+
+def gradient_ratio(layers: list[LayerView]) -> float:
+    first, last = (
+        math.sqrt(float((layers[k].gradient ** 2).sum() + (layers[k].bias_gradient ** 2).sum())) for k in (0, -1)
+    )
+    return 0.0 if first == 0 else first / last
+
+
+def jacobian_values(jacobian: np.ndarray) -> np.ndarray:
+    values = np.linalg.svd(jacobian, compute_uv=False)
+    return np.where(values > np.finfo(np.float64).eps * max(jacobian.shape) * values.max(), values, 0.0)
+
+
+def jacobian_condition(jacobians: list[np.ndarray]) -> float:
+    logarithms = []
+    for values in map(jacobian_values, jacobians):
+        logarithms.append(math.log(values[0] / values[-1]) if values[-1] else math.inf)
+    return math.exp(sum(logarithms) / len(logarithms))
+
+
+def cka(a: np.ndarray, b: np.ndarray) -> float:
+    """By Gram matrices over samples: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))."""
+    k, m = (varying(v) / (np.abs(varying(v)).max() or 1.0) for v in (a, b))
+    k, m = k @ k.T, m @ m.T
+    if not k.any() or not m.any():
+        return float(k.any() == m.any())
+    return float((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))
+
+
+LAYER: dict[str, Callable[[LayerView], float | None]] = {
+    "redundancy/effective_width": lambda la: effective_width(la.weight, la.bias),
+    "redundancy/functional_width": lambda la: functional_width(la.a),
+    "redundancy/effective_rank": lambda la: effective_rank(la.weight),
+    "redundancy/stable_rank": lambda la: stable_rank(la.weight),
+    "redundancy/srank": lambda la: srank(la.a),
+    "redundancy/participation_ratio": lambda la: participation_ratio(la.a),
+    "redundancy/row_cosine": lambda la: row_cosine(la.weight),
+    "redundancy/row_copies": lambda la: copying_share(rows(la.weight, la.bias)),
+    "redundancy/column_copies": lambda la: None if la.outgoing is None else copying_share(la.outgoing),
+    "redundancy/gradient_copies": lambda la: copying_share(rows(la.gradient, la.bias_gradient)),
+    "redundancy/cloning_r2": lambda la: cloning_r2(la.a),
+    "saturation/flat_fraction": lambda la: flat_fraction(la.activation, la.z),
+    "saturation/dead_fraction": lambda la: dead_fraction(la.activation, la.z),
+    "saturation/linear_fraction": lambda la: linear_fraction(la.activation, la.z),
+    "saturation/dormant_fraction": lambda la: dormant_fraction(la.a),
+    "saturation/skewed_fraction": lambda la: skewed_fraction(la.z),
+    "saturation/rakitianskaia_engelbrecht": lambda la: rakitianskaia_engelbrecht(la.activation, la.a),
+    "signal/activation_variance": lambda la: float(np.var(la.a)),
+    "signal/gradient_variance": lambda la: float(np.var(la.gradient)),
+    "signal/layer_update_ratio": lambda la: update_ratio([la]),
+    "signal/cka_to_start": lambda la: cka(la.a, la.start),
+}
+NETWORK: dict[str, Callable[[NetworkView], float | None]] = {
+    "signal/gradient_ratio": lambda net: gradient_ratio(net.layers),
+    "signal/update_ratio": lambda net: update_ratio(net.layers),
+    "signal/jacobian_mean": lambda net: float(np.mean([jacobian_values(j) for j in net.jacobians])),
+    "signal/jacobian_condition": lambda net: jacobian_condition(net.jacobians),
+}
 
 
 def train_alone(

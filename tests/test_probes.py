@@ -6,72 +6,163 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from networks import NETWORKS, build, fit_data
+from networks import NETWORKS, build
 from torch import nn
 
 from pipeline.activations import ACTIVATIONS
-from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
-from pipeline.layers import Layer, activation_paths, trace_layers
+from pipeline.init import InitSpec, initial_parameters
+from pipeline.layers import trace_layers
 from pipeline.models import MLP
-from pipeline.probes import PROBES, LayerState, Snapshot, log_spaced, measure, take_snapshot
+from pipeline.probes import (
+    PROBES,
+    LayerProbe,
+    LayerState,
+    NetworkProbe,
+    Snapshot,
+    log_spaced,
+    measure,
+    take_snapshot,
+)
 from pipeline.stack import Stack
 
 
-def state(weight, bias=None, z=None, a=None, activation="tanh") -> LayerState:
+def state(weight, bias=None, z=None, a=None, activation="tanh", gradient=None, **others) -> LayerState:
     """One layer of one network."""
     weight = torch.as_tensor(weight, dtype=torch.float64)[None]
     bias = torch.zeros(weight.shape[:2], dtype=torch.float64) if bias is None else torch.as_tensor(bias).double()[None]
     z = torch.zeros(1, 2, weight.shape[1], dtype=torch.float64) if z is None else torch.as_tensor(z).double()[None]
     a = ACTIVATIONS[activation].module()(z) if a is None else torch.as_tensor(a, dtype=torch.float64)[None]
-    return LayerState("l", ACTIVATIONS[activation], weight, bias, weight, bias, z, a)
+    gradient = weight if gradient is None else torch.as_tensor(gradient, dtype=torch.float64)[None]
+    others = {name: torch.as_tensor(t, dtype=torch.float64)[None] for name, t in others.items()}
+    return LayerState("l", ACTIVATIONS[activation], weight, bias, gradient, torch.zeros_like(bias), z, a, **others)
 
 
 def value(name: str, layer: LayerState) -> float:
     snapshot = Snapshot([layer], torch.ones(1, dtype=torch.bool))
-    return float(measure(snapshot, [name]).network[name])
+    return float(measure(snapshot, [name]).layers["l", name])
 
 
 EYE = np.eye(4)
+# Three units over ten samples, positive on 10, 9 and 0 of them.
+SKEWED = np.where(np.arange(10)[:, None] < [10, 9, 0], 1.0, -1.0)
+TURN = np.array([[0.6, -0.8], [0.8, 0.6]])
+POINTS = np.array([[1.0, 0], [0, 2], [-1, -2]])
+
+CASES = [
+    ("redundancy/effective_width", state(np.zeros((4, 3))), 1 / 4),
+    ("redundancy/effective_width", state(np.zeros((4, 3)), [0.0, 1, 1, 2]), 3 / 4),
+    ("redundancy/effective_width", state(EYE), 1),
+    ("redundancy/effective_width", state([[1.0, 0], [1 + 0.9e-5, 0]]), 1 / 2),
+    ("redundancy/effective_width", state([[1.0, 0], [1 + 1.1e-5, 0]]), 1),
+    ("redundancy/effective_width", state([[1e-30, 0], [1.1e-30, 0]]), 1),
+    ("redundancy/effective_width", state([[1e30, 0], [1e30, 0]]), 1 / 2),
+    ("redundancy/functional_width", state(EYE, a=[[1, 1, 2, 1], [2, 2, 1, 1], [3, 3, 0, 1.0]]), 2 / 4),
+    ("redundancy/functional_width", state(EYE, a=[[1, 5, 0, 0], [1, 5, 0, 0], [1, 5, 0, 0.0]]), 1 / 4),
+    ("redundancy/functional_width", state(EYE, a=[[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0.0]]), 3 / 4),
+    (
+        "redundancy/functional_width",
+        state(EYE[:2], a=[[1e-200, 2e-200], [3e-200, 6e-200], [2e-200, 4e-200]]),
+        1 / 2,
+    ),
+    ("redundancy/effective_rank", state(EYE), 1),
+    ("redundancy/effective_rank", state(np.ones((4, 4))), 1 / 4),
+    ("redundancy/effective_rank", state(np.zeros((4, 4))), 0),
+    ("redundancy/effective_rank", state(1e-200 * EYE), 1),
+    ("redundancy/effective_rank", state(np.diag([1.0, 1, 0, 0])), 2 / 4),
+    ("redundancy/row_cosine", state(EYE), 0),
+    ("redundancy/row_cosine", state(-3 * np.ones((4, 4))), 1),
+    ("redundancy/row_cosine", state(np.zeros((4, 4))), 1),
+    ("redundancy/row_cosine", state([[1.0, 0], [1, 1], [0, 0]]), math.sqrt(0.5) * 2 / 6),
+    ("redundancy/row_cosine", state([[1.0, 1.0]]), 0),
+    ("saturation/flat_fraction", state(EYE, z=[[0.0, 1.81, 1.82, -5], [0, 0, 0, -1.82]]), 3 / 8),
+    ("saturation/dead_fraction", state(EYE, z=[[0.0, 1.81, 1.82, -5], [0, 0, 0, -1.82]]), 1 / 4),
+    ("saturation/dead_fraction", state(EYE, z=[[-1.0, 0, 1, -1], [-1, 0, -1, 2]], activation="relu"), 2 / 4),
+    ("saturation/linear_fraction", state(EYE, z=[[0.0, 0.39, 0.40, -0.39], [9, 9, 9, 9]]), 3 / 8),
+    ("saturation/linear_fraction", state(EYE, z=[[-1.0, 0, 1e-9, 5], [-1, 0, 0, 1]], activation="relu"), 3 / 8),
+    ("saturation/flat_fraction", state(EYE, z=[[3.63, 3.64, 0, 0]] * 2, activation="sigmoid"), 1 / 4),
+    ("redundancy/stable_rank", state(EYE), 1),
+    ("redundancy/stable_rank", state(np.diag([2.0, 1, 1, 0])), 6 / 4 / 4),
+    ("redundancy/stable_rank", state(1e-200 * np.ones((4, 3))), 1 / 3),
+    ("redundancy/stable_rank", state(np.zeros((4, 4))), 0),
+    ("redundancy/srank", state(EYE[:3], a=np.diag([98.0, 1, 1])), 2 / 3),
+    ("redundancy/srank", state(EYE, a=EYE), 1),
+    ("redundancy/srank", state(EYE, a=np.zeros((5, 4))), 0),
+    ("redundancy/srank", state(EYE, a=np.ones((9, 4))), 1 / 4),
+    ("redundancy/participation_ratio", state(EYE[:2], a=[[1, 1], [1, -1], [-1, 1], [-1, -1.0]]), 1),
+    (
+        "redundancy/participation_ratio",
+        state(EYE[:2], a=[[3**0.5, 1], [3**0.5, -1], [-(3**0.5), 1], [-(3**0.5), -1]]),
+        0.8,
+    ),
+    ("redundancy/participation_ratio", state(EYE, a=5 * np.ones((9, 4))), 0),
+    ("redundancy/row_copies", state([[1.0, 2], [3, 4], [1, 2], [5, 6]]), 2 / 4),
+    ("redundancy/row_copies", state(np.zeros((4, 3))), 1),
+    ("redundancy/row_copies", state(np.zeros((4, 3)), [0.0, 1, 1, 2]), 2 / 4),
+    ("redundancy/row_copies", state(EYE), 0),
+    ("redundancy/column_copies", state(EYE[:3], outgoing=[[1.0, 2], [1, 2], [2, 1]]), 2 / 3),
+    ("redundancy/gradient_copies", state(EYE[:3], gradient=[[1.0, 0], [1, 0], [0, 1]]), 2 / 3),
+    ("redundancy/gradient_copies", state(EYE[:3], gradient=[[1e-200, 0], [2e-200, 0], [0, 1e-200]]), 0),
+    ("redundancy/gradient_copies", state(EYE[:3], gradient=np.zeros((3, 2))), 1),
+    ("redundancy/cloning_r2", state(EYE[:3], a=[[0, 0, 1], [1, 1, 0.0]]), 2 / 3),
+    ("redundancy/cloning_r2", state(EYE[:2], a=[[0, 0], [2, 2], [4, 5.0]]), (1 - 1 / 8 + 1 - 1 / (38 / 3)) / 2),
+    ("redundancy/cloning_r2", state(EYE[:3], a=[[3, 3, 4.0]] * 5), 2 / 3),
+    ("redundancy/cloning_r2", state([[1.0]], a=[[0], [1.0]]), 0),
+    ("saturation/dormant_fraction", state(EYE, a=[[0, 0.02, -1, 1.0]] * 2), 1 / 4),
+    ("saturation/dormant_fraction", state(EYE, a=[[0, 0.01, -1, 1.0]] * 2), 2 / 4),
+    ("saturation/dormant_fraction", state(EYE, a=np.zeros((2, 4))), 1),
+    ("saturation/skewed_fraction", state(EYE[:3], z=SKEWED), 2 / 3),
+    ("saturation/rakitianskaia_engelbrecht", state(EYE, a=[[-1, 0, 0.5, 0.9]] * 2), 0.6),
+    ("saturation/rakitianskaia_engelbrecht", state(EYE, a=[[0, 0.5, 1, 1.0]] * 2, activation="sigmoid"), 0.75),
+    ("signal/activation_variance", state(EYE[:2], a=[[1, 3], [1, 3.0]]), 1),
+    ("signal/gradient_variance", state(EYE[:2], gradient=[[1, 3], [1, 3.0]]), 1),
+    ("signal/layer_update_ratio", state(EYE, update_ratio=0.25), 0.25),
+    ("signal/cka_to_start", state(EYE, a=EYE, start=EYE), 1),
+    ("signal/cka_to_start", state(EYE[:2], a=3 * POINTS @ TURN + 7, start=POINTS), 1),
+    ("signal/cka_to_start", state([[1.0]], a=[[1], [0], [-1.0]], start=[[1], [-2], [1.0]]), 0),
+    ("signal/cka_to_start", state(EYE, a=np.ones((3, 4)), start=2 * np.ones((3, 4))), 1),
+    ("signal/cka_to_start", state(EYE, a=np.ones((4, 4)), start=EYE), 0),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "layer", "expected"),
-    [
-        ("redundancy/effective_width", state(np.zeros((4, 3))), 1 / 4),
-        ("redundancy/effective_width", state(np.zeros((4, 3)), [0.0, 1, 1, 2]), 3 / 4),
-        ("redundancy/effective_width", state(EYE), 1),
-        ("redundancy/effective_width", state([[1.0, 0], [1 + 0.9e-5, 0]]), 1 / 2),
-        ("redundancy/effective_width", state([[1.0, 0], [1 + 1.1e-5, 0]]), 1),
-        ("redundancy/effective_width", state([[1e-30, 0], [1.1e-30, 0]]), 1),
-        ("redundancy/effective_width", state([[1e30, 0], [1e30, 0]]), 1 / 2),
-        ("redundancy/functional_width", state(EYE, a=[[1, 1, 2, 1], [2, 2, 1, 1], [3, 3, 0, 1.0]]), 2 / 4),
-        ("redundancy/functional_width", state(EYE, a=[[1, 5, 0, 0], [1, 5, 0, 0], [1, 5, 0, 0.0]]), 1 / 4),
-        ("redundancy/functional_width", state(EYE, a=[[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0.0]]), 3 / 4),
-        (
-            "redundancy/functional_width",
-            state(EYE[:2], a=[[1e-200, 2e-200], [3e-200, 6e-200], [2e-200, 4e-200]]),
-            1 / 2,
-        ),
-        ("redundancy/effective_rank", state(EYE), 1),
-        ("redundancy/effective_rank", state(np.ones((4, 4))), 1 / 4),
-        ("redundancy/effective_rank", state(np.zeros((4, 4))), 0),
-        ("redundancy/effective_rank", state(1e-200 * EYE), 1),
-        ("redundancy/effective_rank", state(np.diag([1.0, 1, 0, 0])), 2 / 4),
-        ("redundancy/row_cosine", state(EYE), 0),
-        ("redundancy/row_cosine", state(-3 * np.ones((4, 4))), 1),
-        ("redundancy/row_cosine", state(np.zeros((4, 4))), 1),
-        ("redundancy/row_cosine", state([[1.0, 0], [1, 1], [0, 0]]), math.sqrt(0.5) * 2 / 6),
-        ("redundancy/row_cosine", state([[1.0, 1.0]]), 0),
-        ("saturation/flat_fraction", state(EYE, z=[[0.0, 1.81, 1.82, -5], [0, 0, 0, -1.82]]), 3 / 8),
-        ("saturation/dead_fraction", state(EYE, z=[[0.0, 1.81, 1.82, -5], [0, 0, 0, -1.82]]), 1 / 4),
-        ("saturation/dead_fraction", state(EYE, z=[[-1.0, 0, 1, -1], [-1, 0, -1, 2]], activation="relu"), 2 / 4),
-        ("saturation/linear_fraction", state(EYE, z=[[0.0, 0.39, 0.40, -0.39], [9, 9, 9, 9]]), 3 / 8),
-        ("saturation/linear_fraction", state(EYE, z=[[-1.0, 0, 1e-9, 5], [-1, 0, 0, 1]], activation="relu"), 3 / 8),
-        ("saturation/flat_fraction", state(EYE, z=[[3.63, 3.64, 0, 0]] * 2, activation="sigmoid"), 1 / 4),
-    ],
-)
+@pytest.mark.parametrize(("name", "layer", "expected"), CASES)
 def test_closed_form(name, layer, expected):
     assert value(name, layer) == pytest.approx(expected, abs=1e-9)
+
+
+def test_every_layer_probe_has_a_closed_form():
+    assert {name for name, _, _ in CASES} == {name for name in PROBES if isinstance(PROBES[name], LayerProbe)}
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_what_is_not_defined_is_left_out(activation):
+    """No bounds, no reader found, no step yet, no start kept, no Jacobian, one layer."""
+    found = measure(Snapshot([state(EYE, activation=activation)], torch.ones(1, dtype=torch.bool)), tuple(PROBES))
+    undefined = {
+        "saturation/rakitianskaia_engelbrecht",
+        "redundancy/column_copies",
+        "signal/layer_update_ratio",
+        "signal/cka_to_start",
+    }
+    assert {name for _, name in found.layers} == {n for n, p in PROBES.items() if isinstance(p, LayerProbe)} - undefined
+    assert not {name for name in found.network if isinstance(PROBES[name], NetworkProbe)}
+
+
+def test_jacobian_in_closed_form():
+    def found(*jacobians) -> tuple[float, float]:
+        snapshot = Snapshot(
+            [], torch.ones(1, dtype=torch.bool), jacobian=torch.tensor([jacobians], dtype=torch.float64)
+        )
+        network = measure(snapshot, ["signal/jacobian_mean", "signal/jacobian_condition"]).network
+        return tuple(float(v) for v in network.values())
+
+    assert found([[3.0, 0], [0, 1]]) == pytest.approx((2, 3))
+    assert found([[3.0, 0], [0, 1]], [[12.0, 0], [0, 1]]) == pytest.approx((17 / 4, 6))
+    assert found([[3e-200, 0, 0], [0, 1e-200, 0]]) == pytest.approx((2e-200, 3))
+    assert found([[1.0, 1], [1, 1]]) == pytest.approx((1, math.inf))
+    assert found([[0.0, 0], [0, 0]]) == (0, math.inf)
+    mean, condition = found([[math.inf, 0], [0, 1]])
+    assert math.isnan(mean)
+    assert math.isnan(condition)
 
 
 def test_gradient_ratio_in_closed_form():
@@ -84,97 +175,6 @@ def test_gradient_ratio_in_closed_form():
     assert float(measure(snapshot, ["signal/gradient_ratio"]).network["signal/gradient_ratio"]) == pytest.approx(0.5)
     tiny = Snapshot([layer(3e-200, 4e-200), layer(0.0, 10e-200)], torch.ones(1, dtype=torch.bool))
     assert float(measure(tiny, ["signal/gradient_ratio"]).network["signal/gradient_ratio"]) == pytest.approx(0.5)
-
-
-def members(module: nn.Module) -> list[dict[str, torch.Tensor]]:
-    specs = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
-    found = [initial_parameters(module, spec, seed, fit_data()) for seed, spec in enumerate(specs)]
-    # Copies, near copies and opposite rows in the first weight.
-    for i, p in enumerate(found[::3]):
-        weight = next(v for v in p.values() if v.ndim >= 2)
-        weight[1] = weight[0] * (1 + (i % 3) * 1e-5)
-        weight[2] = -weight[0]
-    return found
-
-
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_layer_probes_against_slow_oracles(name, wine64):
-    module = build(name, 13, 3).double()
-    layers = trace_layers(module, wine64.x_train[:2])
-    starts = members(module)
-    stack = Stack(module, starts, torch.float64, 64)
-    x, y = wine64.x_train[:32], wine64.y_train[:32]
-    found = measure(take_snapshot(stack, layers, x, y), tuple(PROBES))
-    for i in range(0, len(starts), 3):
-        for layer in (la for la in layers if la.hidden):
-            weight, bias, z, a = by_hand(stack, layer, i, x)
-            activation = layer.activation.name
-            expected = {
-                "redundancy/effective_width": oracles.effective_width(weight, bias),
-                "redundancy/functional_width": oracles.functional_width(a),
-                "redundancy/effective_rank": oracles.effective_rank(weight),
-                "redundancy/row_cosine": oracles.row_cosine(weight),
-                "saturation/flat_fraction": oracles.flat_fraction(activation, z),
-                "saturation/dead_fraction": oracles.dead_fraction(activation, z),
-                "saturation/linear_fraction": oracles.linear_fraction(activation, z),
-            }
-            for probe, oracle in expected.items():
-                assert float(found.layers[layer.name, probe][i]) == pytest.approx(oracle, abs=1e-6), (i, probe)
-
-
-def by_hand(stack: Stack, layer: Layer, member: int, x: torch.Tensor):
-    """Weight, bias, pre-activations and activations of one layer of one member, as numpy."""
-    module = stack.module
-    module.load_state_dict(stack.member(member))
-    module.eval()
-    kept = {}
-    path = activation_paths(module)[layer.call]  # in these networks each serves one layer, in order
-    hook = module.get_submodule(path).register_forward_hook(
-        lambda _, args, out: kept.update(z=args[0].detach(), a=out.detach())
-    )
-    module(x)
-    hook.remove()
-    weight = stack.member(member)[layer.weight].flatten(1).numpy()
-    bias = stack.member(member)[layer.bias].numpy() if layer.bias else np.zeros(len(weight))
-    z, a = ((t.movedim(1, -1).flatten(0, -2) if t.ndim > 2 else t).numpy() for t in (kept["z"], kept["a"]))
-    return weight, bias, z, a
-
-
-@pytest.mark.parametrize("name", ["mlp-tanh", "residual", "convolutional"])
-def test_gradient_ratio_against_autograd(name, wine64):
-    module = build(name, 13, 3).double()
-    layers = trace_layers(module, wine64.x_train[:2])
-    starts = members(module)[:6]
-    x, y = wine64.x_train[:32], wine64.y_train[:32]
-    stack = Stack(module, starts, torch.float64, 64)
-    found = measure(take_snapshot(stack, layers, x, y), ["signal/gradient_ratio"]).network["signal/gradient_ratio"]
-    for i, start in enumerate(starts):
-        module.load_state_dict(start)
-        module.zero_grad()
-        nn.functional.cross_entropy(module(x), y).backward()
-        first, last = (module.get_submodule(layers[k].name) for k in (0, -1))
-        norms = [math.sqrt(sum(float((p.grad**2).sum()) for p in m.parameters())) for m in (first, last)]
-        assert float(found[i]) == pytest.approx(norms[0] / norms[1] if norms[0] else 0.0, rel=1e-9)
-
-
-def test_update_ratio_is_what_an_optimiser_step_does(digits):
-    from pipeline.optim import OptimizerSpec
-    from pipeline.plan import Member, Plan
-    from pipeline.train import train
-
-    data = digits.to("cpu", torch.float64)
-    plan = Plan(
-        epochs=1, batch_size=1024, optimizer=OptimizerSpec(), dtype="float64", probes=tuple(PROBES), keep_state=True
-    )
-    module = MLP((64,), 10, 1, 8)
-    spec = InitSpec("glorot_normal")
-    (record,) = train(module, data, [Member(0, spec, lr=0.1)], plan)
-    before = initial_parameters(module, spec, 0)
-    weights = [name for name in before if name.endswith("weight")]
-    moved = math.sqrt(sum(float(((record.state[n] - before[n].numpy()) ** 2).sum()) for n in weights))
-    size = math.sqrt(sum(float((before[n] ** 2).sum()) for n in weights))
-    assert record.final["signal/update_ratio"] == pytest.approx(moved / size, rel=1e-9)
-    assert record.init["signal/update_ratio"] == record.final["signal/update_ratio"]
 
 
 def test_pooling_weighs_units_or_layers():

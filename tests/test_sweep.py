@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
-from pipeline.probes import PROBES
+from pipeline.probes import PROBES, preset
 from pipeline.runner import Job, load_dataset, run_jobs
 from pipeline.search import Search, studies
 from pipeline.seeds import confirmation_seeds, replicate_seeds
@@ -65,12 +65,14 @@ def test_children_are_named_after_their_init(children):
 
 def test_headline_metrics_before_and_after(children):
     parts = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
-    headline = parts | set(PROBES) | {"symmetry/broken_step"}
+    probes = {name for name, probe in PROBES.items() if probe.headline}
+    headline = parts | probes | {"symmetry/broken_step"}
     for child in children:
         metrics = set(child.data.metrics)
         missing = {name for name in headline - metrics if name != "signal/update_ratio"}  # infinite for zero weights
         assert not missing
-        assert {f"init/{name}" for name in PROBES} - metrics <= {"init/signal/update_ratio"}
+        assert {f"init/{name}" for name in probes} - metrics <= {"init/signal/update_ratio"}
+        assert not metrics & (set(PROBES) - probes)
         assert {"best/val/accuracy", "best/step", "spread/val/accuracy"} <= metrics
         assert 20 <= len(metrics) <= 40
 
@@ -106,9 +108,13 @@ def test_artifacts(client, small_study, children):
     assert str(config["weight_init"]["scale"]) == children[2].data.params["weight_init.scale"]
     table = pd.read_parquet(folder / "layers.parquet")
     assert list(table.columns) == ["replicate", "seed", "step", "layer", "metric", "value"]
-    assert set(table["layer"]) == {"layers.1", "layers.3"}
-    last = table[(table.step == table.step.max()) & (table.metric == "saturation/flat_fraction")]
-    assert last.value.mean() == pytest.approx(children[2].data.metrics["saturation/flat_fraction"], abs=1e-12)
+    assert set(table["layer"]) == {"layers.1", "layers.3", "layers.5", "(network)"}  # 5: the output layer
+    last = table[(table.step == table.step.max()) & (table.metric == "saturation/flat_fraction")].groupby("layer")
+    mean = last.value.mean()
+    logged = children[2].data.metrics["saturation/flat_fraction"]
+    assert mean["(network)"] == pytest.approx(logged, abs=1e-12)
+    assert (mean["layers.1"] + mean["layers.3"]) / 2 == pytest.approx(logged, abs=1e-12)
+    assert set(table["metric"]) == set(preset("standard"))
     assert small_study in folder.parents
 
 

@@ -131,7 +131,9 @@ def test_curves_cover_every_epoch_and_the_probe_schedule(digits):
     assert probed[0] == 0
     assert probed[-1] == 2 * steps
     assert {row.step for row in record.layers} == set(probed)
-    assert set(PROBES) <= set(record.final)
+    of_layers_alone = {"signal/activation_variance", "signal/gradient_variance", "signal/layer_update_ratio"}
+    assert set(PROBES) - set(record.final) == of_layers_alone
+    assert {row.metric for row in record.layers} >= of_layers_alone
     headline = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
     assert headline | {"symmetry/broken_step"} <= set(record.final)
 

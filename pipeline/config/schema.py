@@ -19,6 +19,7 @@ from pydantic import (
 from pipeline.activations import ACTIVATIONS
 from pipeline.data import SOURCES
 from pipeline.init import BIASES, WEIGHTS
+from pipeline.probes import PROBES, preset
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
 from pipeline.theory import NONLINEARITIES
 
@@ -169,8 +170,23 @@ class TrainerConfig(Section):
 
 
 class ProbesConfig(Section):
+    preset: Literal["light", "standard", "full"]
     points: Annotated[int, Field(ge=2, le=1000)]
     rows: Annotated[int, Field(ge=2, le=100_000)]
+    only: list[str] | None
+
+    @field_validator("only")
+    @classmethod
+    def _known(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if name not in PROBES:
+                raise ValueError(f"no probe {name[:80]!r}; must be of {', '.join(sorted(PROBES))}")
+        return names
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names of the probes to run."""
+        return tuple(preset(self.preset) if self.only is None else dict.fromkeys(self.only))
 
 
 class SearchConfig(Section):

@@ -4,22 +4,26 @@ What is measured stands here, when in ``schedule``, how it is drawn in the repor
 a probe, write a function under a decorator, and its slow oracle in ``tests/oracles.py``.
 """
 
-from pipeline.probes import redundancy, saturation, signal
+from pipeline.probes import rank, redundancy, saturation, signal
 from pipeline.probes.measure import Measurement, measure
-from pipeline.probes.registry import PROBES, LayerProbe, NetworkProbe, Pool
+from pipeline.probes.registry import PRESETS, PROBES, LayerProbe, Need, NetworkProbe, Pool, preset
 from pipeline.probes.schedule import log_spaced
 from pipeline.probes.snapshot import LayerState, Snapshot, take_snapshot
 
 __all__ = [
+    "PRESETS",
     "PROBES",
     "LayerProbe",
     "LayerState",
     "Measurement",
+    "Need",
     "NetworkProbe",
     "Pool",
     "Snapshot",
     "log_spaced",
     "measure",
+    "preset",
+    "rank",
     "redundancy",
     "saturation",
     "signal",

@@ -18,7 +18,7 @@ class Measurement:
 
     Attributes:
         network: ``{probe: (S,)}``.
-        layers: ``{(layer, probe): (S,)}`` for the hidden layers.
+        layers: ``{(layer, probe): (S,)}``.
     """
 
     network: dict[str, Tensor]
@@ -36,20 +36,27 @@ def measure(snapshot: Snapshot, probes: Sequence[str]) -> Measurement:
     for name in probes:
         probe = PROBES[name]
         if isinstance(probe, LayerProbe):
-            values = [_where_valid(probe.measure(layer), snapshot) for layer in snapshot.hidden]
-            layers |= {(layer.name, name): v for layer, v in zip(snapshot.hidden, values, strict=True)}
-            if values:
-                network[name] = _pooled(values, snapshot.hidden, probe.pool)
+            measured = _by_layer(probe, snapshot)
+            layers |= {(layer.name, name): value for layer, value in measured}
+            if measured and probe.pool is not Pool.NONE:
+                network[name] = _pooled(measured, probe.pool)
         elif (value := probe.measure(snapshot)) is not None:
             network[name] = _where_valid(value, snapshot)
     return Measurement(network, layers)
+
+
+def _by_layer(probe: LayerProbe, snapshot: Snapshot) -> list[tuple[LayerState, Tensor]]:
+    """The layers for which the probe is defined, with its values."""
+    layers = snapshot.layers if probe.output_too else snapshot.hidden
+    values = [(layer, probe.measure(layer)) for layer in layers]
+    return [(layer, _where_valid(value, snapshot)) for layer, value in values if value is not None]
 
 
 def _where_valid(value: Tensor, snapshot: Snapshot) -> Tensor:
     return torch.where(snapshot.valid, value, torch.nan)
 
 
-def _pooled(values: list[Tensor], layers: list[LayerState], pool: Pool) -> Tensor:
-    stacked = torch.stack(values)
-    weights = stacked.new_tensor([layer.units if pool is Pool.UNITS else 1 for layer in layers])
+def _pooled(measured: list[tuple[LayerState, Tensor]], pool: Pool) -> Tensor:
+    stacked = torch.stack([value for _, value in measured])
+    weights = stacked.new_tensor([layer.units if pool is Pool.UNITS else 1 for layer, _ in measured])
     return (stacked * weights[:, None]).sum(0) / weights.sum()

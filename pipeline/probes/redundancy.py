@@ -1,23 +1,36 @@
-"""Redundancy: which neurons are copies of each other, and how many directions are left."""
+"""Redundancy: which neurons are copies of each other."""
 
 import torch
 from torch import Tensor
 
-from pipeline.probes.registry import Pool, layer_probe
+from pipeline.probes.numeric import CONSTANT_TOLERANCE, scaled
+from pipeline.probes.registry import About, Cost, Pool, layer_probe
 from pipeline.probes.snapshot import LayerState
 
-__all__ = ["effective_rank", "effective_width", "functional_width", "row_cosine"]
+__all__ = [
+    "cloning_r2",
+    "column_copies",
+    "effective_width",
+    "functional_width",
+    "gradient_copies",
+    "row_copies",
+    "row_cosine",
+]
 
 ROW_TOLERANCE = 1e-5
 CORRELATION_TOLERANCE = 1e-5
-# The precision of float32, in which activations are computed.
-CONSTANT_TOLERANCE = 1e-7
 
 
 def _distinct_share(copies: Tensor) -> Tensor:
     """Share of units that copy no earlier unit. copies: ``(S, n, n)`` booleans -> ``(S,)``."""
     has_earlier_copy = copies.tril(-1).any(-1)
     return 1 - has_earlier_copy.to(torch.float64).mean(-1)
+
+
+def _copying_share(copies: Tensor) -> Tensor:
+    """Share of units that have a copy, earlier or later. copies: ``(S, n, n)`` -> ``(S,)``."""
+    has_copy = (copies.tril(-1) | copies.triu(1)).any(-1)
+    return has_copy.to(torch.float64).mean(-1)
 
 
 def _squared_distances(rows: Tensor) -> Tensor:
@@ -28,23 +41,45 @@ def _squared_distances(rows: Tensor) -> Tensor:
     return squares[..., :, None] + squares[..., None, :] - 2 * gram
 
 
+def _copies(rows: Tensor) -> Tensor:
+    """Which rows ``(S, n, d)`` agree to ``ROW_TOLERANCE`` of the largest norm: ``(S, n, n)``."""
+    # Divided by the largest entry and norm, tiny and huge rows are compared alike.
+    rows = scaled(rows)
+    largest = rows.norm(dim=-1).amax(-1)
+    rows = rows / torch.where(largest > 0, largest, 1.0)[:, None, None]
+    return _squared_distances(rows) <= ROW_TOLERANCE**2
+
+
 @layer_probe(
     "redundancy/effective_width",
     Pool.UNITS,
-    "Distinct hidden neurons / hidden neurons. Copies: [incoming row, bias] agree to 1e-5 of the largest row norm.",
+    Cost.STANDARD,
+    About(
+        "distinct units / units. Two units are copies when their [incoming row, bias] agree to 1e-5 of the layer's "
+        "largest such norm; a unit is distinct when it copies no earlier one",
+        "the lab's own",
+        "W = 0, b = 0, four units: 1/4; the same with b = (0, 1, 1, 2): 3/4; W = I: 1",
+        "A network's width usually means units, copies included. `redundancy/row_copies` counts every unit that has a "
+        "copy, so four equal units have effective width 1/4 and row copies 1.",
+    ),
+    headline=True,
 )
 def effective_width(layer: LayerState) -> Tensor:
-    rows = layer.rows
-    # Divided by the largest norm, tiny and huge weights are compared alike.
-    largest = rows.norm(dim=-1).amax(-1)
-    rows = rows / torch.where(largest > 0, largest, 1.0)[:, None, None]
-    return _distinct_share(_squared_distances(rows) <= ROW_TOLERANCE**2)
+    return _distinct_share(_copies(layer.rows))
 
 
 @layer_probe(
     "redundancy/functional_width",
     Pool.UNITS,
-    "As effective width, on centred activations: abs(correlation) > 1 - 1e-5. Constant units count as one.",
+    Cost.STANDARD,
+    About(
+        "as effective width, on the activations: copies are units with abs(correlation over the probe batch) > "
+        "1 - 1e-5. Constant units count together as one",
+        "the lab's own",
+        "activations (1, 2, 3), (1, 2, 3), (2, 1, 0) and (1, 1, 1) of four units: 2/4, as the third is the first "
+        "turned round",
+    ),
+    headline=True,
 )
 def functional_width(layer: LayerState) -> Tensor:
     assert layer.a is not None
@@ -62,24 +97,16 @@ def functional_width(layer: LayerState) -> Tensor:
 
 
 @layer_probe(
-    "redundancy/effective_rank",
-    Pool.LAYERS,
-    "exp(entropy of the normalised singular values) / largest possible rank: Roy & Vetterli 2007, eq. 4. 0 for W = 0.",
-)
-def effective_rank(layer: LayerState) -> Tensor:
-    # Scaled to at most 1 in size, so that no singular value underflows.
-    largest = layer.weight.abs().flatten(1).amax(1)
-    values = torch.linalg.svdvals(layer.weight / torch.where(largest > 0, largest, 1.0)[:, None, None])
-    total = values.sum(-1)
-    p = values / torch.where(total > 0, total, 1.0)[:, None]
-    rank = torch.exp(torch.special.entr(p).sum(-1)) / values.shape[-1]
-    return torch.where(total > 0, rank, 0.0)
-
-
-@layer_probe(
     "redundancy/row_cosine",
     Pool.LAYERS,
-    "Mean abs(cosine) between different rows of W. Two zero rows count as equal (1), a zero and another as unrelated.",
+    Cost.STANDARD,
+    About(
+        "mean over pairs of different rows of W of abs(w_i . w_j) / (|w_i| |w_j|). Two zero rows count as equal (1), "
+        "a zero row and another as unrelated (0)",
+        "the lab's own",
+        "W = I: 0; all rows equal: 1; rows (1, 0), (1, 1), (0, 0): sqrt(1/2) * 2/6",
+    ),
+    headline=True,
 )
 def row_cosine(layer: LayerState) -> Tensor:
     weight = layer.weight
@@ -92,3 +119,79 @@ def row_cosine(layer: LayerState) -> Tensor:
         return cosine.new_zeros(len(weight))
     off_diagonal = cosine.sum((-2, -1)) - cosine.diagonal(dim1=-2, dim2=-1).sum(-1)
     return off_diagonal / (n * (n - 1))
+
+
+@layer_probe(
+    "redundancy/row_copies",
+    Pool.UNITS,
+    Cost.STANDARD,
+    About(
+        "share of units whose [incoming row, bias] agrees with that of another unit of the layer, to 1e-5 of the "
+        "largest such norm",
+        "the lab's own",
+        "four units, two of them equal: 2/4; all equal: 1; W = I: 0",
+    ),
+)
+def row_copies(layer: LayerState) -> Tensor:
+    return _copying_share(_copies(layer.rows))
+
+
+@layer_probe(
+    "redundancy/column_copies",
+    Pool.UNITS,
+    Cost.STANDARD,
+    About(
+        "share of units whose outgoing weights (columns of the layers that read it) agree with those of another unit, "
+        "to 1e-5 of the largest such norm. Left out where anything but flattening stands between the activation and "
+        "the next weights",
+        "the lab's own",
+        "outgoing columns (1, 2), (1, 2), (2, 1): 2/3",
+    ),
+)
+def column_copies(layer: LayerState) -> Tensor | None:
+    return None if layer.outgoing is None else _copying_share(_copies(layer.outgoing))
+
+
+@layer_probe(
+    "redundancy/gradient_copies",
+    Pool.UNITS,
+    Cost.STANDARD,
+    About(
+        "share of units whose gradient of the loss by [incoming row, bias] agrees with that of another unit, to 1e-5 "
+        "of the largest such norm. 1 where no gradient arrives: all are 0 then",
+        "the lab's own; units that are copies and get equal gradients stay copies under gradient descent",
+        "gradients (1, 0), (1, 0), (0, 1): 2/3; all 0: 1",
+    ),
+)
+def gradient_copies(layer: LayerState) -> Tensor:
+    return _copying_share(_copies(layer.gradient_rows))
+
+
+@layer_probe(
+    "redundancy/cloning_r2",
+    Pool.UNITS,
+    Cost.FULL,
+    About(
+        "mean over units i of max(0, 1 - min over j != i of sum_x (a_i(x) - a_j(x))^2 / sum_x (a_i(x) - mean a_i)^2): "
+        "how well another unit's activation stands in for its own. A constant unit counts 1 if another equals it "
+        "to 1e-7, else 0",
+        "after the cloning R2 of Joudaki et al. 2025 (arXiv 2510.00304), one minus the unexplained variation among "
+        "clones",
+        "activations (0, 1), (0, 1), (1, 0) of three units over two samples: 2/3",
+        "Joudaki et al. compare units that were made clones on purpose, so they know who belongs together, and relate "
+        "their spread to that over all units, for activations and back-propagated gradients. Here nobody is known to "
+        "be a clone: each unit is compared with the one nearest to it, relative to its own variance.",
+    ),
+)
+def cloning_r2(layer: LayerState) -> Tensor:
+    assert layer.a is not None
+    units = scaled(layer.a.mT)
+    residual = _squared_distances(units)
+    residual.diagonal(dim1=-2, dim2=-1).fill_(torch.inf)
+    nearest = residual.amin(-1).clamp(min=0)
+    size = units.square().sum(-1)
+    total = (units - units.mean(-1, keepdim=True)).square().sum(-1)
+    negligible = CONSTANT_TOLERANCE**2 * size
+    constant = total <= negligible
+    explained = (1 - nearest / torch.where(constant, 1.0, total)).clamp(min=0)
+    return torch.where(constant, (nearest <= negligible).to(explained.dtype), explained).mean(-1)

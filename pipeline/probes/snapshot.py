@@ -1,17 +1,20 @@
 """Everything a probe may look at, measured once for a whole stack on the probe batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, vjp, vmap
 
 from pipeline.activations import Activation
 from pipeline.layers import Layer, Recorder, activation_paths
-from pipeline.stack import Parameters, Stack
+from pipeline.stack import ROW_BLOCK, Parameters, Stack
 
 __all__ = ["LayerState", "Snapshot", "take_snapshot"]
+
+JACOBIAN_ROWS = ROW_BLOCK
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class LayerState:
         z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
             a feature map count as samples.
         a: activations, the same shape.
+        outgoing: what of the weights that read them belongs to each unit, ``(S, units, n)``;
+            None where anything but flattening stands between.
+        update_ratio: norm of the last update of the weight over its norm before, ``(S,)``;
+            None before the first step.
+        start: the activations at step 0; None unless they were asked for.
     """
 
     name: str
@@ -34,15 +42,30 @@ class LayerState:
     bias_gradient: Tensor
     z: Tensor | None
     a: Tensor | None
+    outgoing: Tensor | None = None
+    update_ratio: Tensor | None = None
+    start: Tensor | None = None
 
     @property
     def units(self) -> int:
         return self.weight.shape[1]
 
+    @cached_property
+    def flat(self) -> Tensor:
+        """Where the activation is flat, ``(S, samples, units)`` booleans; hidden layers only."""
+        assert self.activation is not None
+        assert self.z is not None
+        return self.activation.flat(self.z)
+
     @property
     def rows(self) -> Tensor:
         """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
         return torch.cat([self.weight, self.bias[..., None]], -1)
+
+    @property
+    def gradient_rows(self) -> Tensor:
+        """Gradient by incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
+        return torch.cat([self.gradient, self.bias_gradient[..., None]], -1)
 
 
 @dataclass(frozen=True)
@@ -55,15 +78,22 @@ class Snapshot:
             what a probe finds there means nothing.
         update_ratio: norm of the last update over norm of the weights, ``(S,)``; None
             before the first step.
+        jacobian: of the logits by the inputs, ``(S, samples, classes, inputs)``, in the
+            stack's dtype; None unless it was asked for.
     """
 
     layers: list[LayerState]
     valid: Tensor
     update_ratio: Tensor | None = None
+    jacobian: Tensor | None = None
 
     @property
     def hidden(self) -> list[LayerState]:
         return [layer for layer in self.layers if layer.activation is not None]
+
+    def started_at(self, start: Mapping[str, Tensor]) -> "Snapshot":
+        """The same with the activations at step 0 of each hidden layer, by its name."""
+        return replace(self, layers=[replace(layer, start=start.get(layer.name)) for layer in self.layers])
 
 
 def take_snapshot(
@@ -72,11 +102,16 @@ def take_snapshot(
     x: Tensor,
     y: Tensor,
     update_ratio: Tensor | None = None,
+    *,
+    layer_ratios: Mapping[str, Tensor] | None = None,
+    jacobian: bool = False,
     loss: Callable[[Tensor], Tensor] | None = None,
 ) -> Snapshot:
     """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
 
     Args:
+        layer_ratios: the update ratio of each layer, by its name.
+        jacobian: whether to take it, on the first ``JACOBIAN_ROWS`` rows.
         loss: of one member's logits ``(rows, classes)``, whose gradients are taken; None:
             cross-entropy with ``y``.
     """
@@ -92,8 +127,44 @@ def take_snapshot(
     batch = x.expand(stack.size, *x.shape)
     gradients, signals = vmap(grad(one, has_aux=True))(stack.parameters, stack.buffers, batch)
     states = [_state(layer, stack, gradients, signals) for layer in layers]
-    valid = torch.stack([_finite(t) for state in states for t in _tensors(state).values()]).all(0)
-    return Snapshot([_zeroed(state, valid) for state in states], valid, update_ratio)
+    finite = [_finite(t) for state in states for t in _tensors(state).values()]
+    valid = torch.stack(finite).all(0) if finite else torch.ones(len(stack), dtype=torch.bool)
+    states = [_zeroed(state, valid) for state in states]
+    weights = {layer.weight: state.weight for layer, state in zip(layers, states, strict=True)}
+    states = [
+        replace(
+            state,
+            outgoing=_outgoing(layer, state.units, weights),
+            update_ratio=(layer_ratios or {}).get(layer.name),
+        )
+        for layer, state in zip(layers, states, strict=True)
+    ]
+    return Snapshot(states, valid, update_ratio, _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None)
+
+
+def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+    """``(S, units, n)``: a reader's fan-in holds unit after unit, each with all its positions."""
+    if not layer.readers:
+        return None
+    read = [weights[name] for name in layer.readers]
+    by_unit = [w.reshape(*w.shape[:2], units, -1).movedim(2, 1).flatten(2) for w in read]
+    return torch.cat(by_unit, -1)
+
+
+def _jacobian(stack: Stack, x: Tensor) -> Tensor:
+    """``(S, rows, classes, inputs)``. Rows don't mix in evaluation mode, so one backward pass
+    of a logit summed over all rows gives each row its own gradient."""
+
+    def one(parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
+        logits, pull = vjp(lambda x: functional_call(stack.module, (parameters, buffers), (x,)), x)[:2]
+        classes = logits.shape[-1]
+        chosen = torch.eye(classes, dtype=x.dtype, device=x.device)[:, None].expand(classes, len(x), classes)
+        by_class: Tensor = vmap(pull)(chosen)[0]
+        return by_class.movedim(0, 1).flatten(2)
+
+    batch = x.expand(stack.size, *x.shape)
+    jacobian: Tensor = vmap(one)(stack.parameters, stack.buffers, batch)
+    return jacobian[: len(stack)].detach()
 
 
 def _tensors(state: LayerState) -> dict[str, Tensor]:

@@ -12,33 +12,41 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
 from pipeline.config import Config, CustomModel, config_hash, flatten, to_yaml
 from pipeline.data import Dataset
-from pipeline.records import TrialRecord
+from pipeline.probes import PROBES
+from pipeline.records import LayerRow, MemberRecord, TrialRecord
 
 __all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
 
+# Where layers.parquet has a value of the whole network instead of a layer's name.
+NETWORK = "(network)"
 SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
 
 
-def metrics_of(record: TrialRecord, objective: float | None = None) -> list[Metric]:
+def metrics_of(record: TrialRecord, objective: float | None = None, named: Sequence[str] = ()) -> list[Metric]:
     """Curves with their steps, then what has no step.
+
+    Of the probes the headline ones and those in ``named``: each key is a chart in MLflow's
+    UI, which freezes with many. ``layers.parquet`` has all.
 
     Values that aren't finite are left out and counted. A curve that doesn't end in a finite
     value is left out whole: MLflow shows a metric's last value, which would be an old one.
     """
     now = int(time.time() * 1000)
     verdict = [Metric("verdict/score", record.verdict.score, now, 0)] if record.verdict else []
-    return verdict + (_trained_metrics(record, objective, now) if record.members else [])
+    return verdict + (_trained_metrics(record, objective, named, now) if record.members else [])
 
 
-def _trained_metrics(record: TrialRecord, objective: float | None, now: int) -> list[Metric]:
-    curves = record.curves()
+def _trained_metrics(record: TrialRecord, objective: float | None, named: Sequence[str], now: int) -> list[Metric]:
+    hidden = {name for name in PROBES if not PROBES[name].headline} - set(named)
+    curves = {name: curve for name, curve in record.curves().items() if name not in hidden}
+    means = {name: value for name, value in record.means().items() if name.removeprefix("init/") not in hidden}
     points = [
         (name, value if math.isfinite(curve[max(curve)]) else math.nan, step)
         for name, curve in curves.items()
         for step, value in sorted(curve.items())
     ]
     last = max(step for curve in curves.values() for step in curve)
-    points += [(name, value, last) for name, value in record.means().items() if name not in curves]
+    points += [(name, value, last) for name, value in means.items() if name not in curves]
     points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
     points += [(name, value, last) for name, value in _best(curves).items()]
     if objective is not None:
@@ -116,13 +124,21 @@ def write_artifacts(folder: Path, config: Config, record: TrialRecord | None = N
 
 
 def _layer_table(record: TrialRecord) -> pa.Table:
-    """One row a (replicate, step, layer, metric): ``replicate seed step layer metric value``."""
+    """One row a (replicate, step, layer, metric): ``replicate seed step layer metric value``.
+
+    The values of the whole network stand beside those of the layers, under ``NETWORK``.
+    """
     rows = [
         (i, member.seed, row.step, row.layer, row.metric, row.value)
         for i, member in enumerate(record.members)
-        for row in member.layers
+        for row in (*member.layers, *_network_rows(member))
     ]
     columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 6
     names = ["replicate", "seed", "step", "layer", "metric", "value"]
     types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.float64()]
     return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+
+
+def _network_rows(member: MemberRecord) -> list[LayerRow]:
+    probed = {name: curve for name, curve in member.curves.items() if name in PROBES}
+    return [LayerRow(step, NETWORK, name, value) for name, curve in probed.items() for step, value in curve.items()]

@@ -127,7 +127,7 @@ class StudyTracker:
         """One child run for a finished or pruned trial. started: seconds since the epoch."""
         tags = identity_tags("trial", config, self.study, self.data.digest)
         tags |= {PARENT: self.parent, "initlab.trial": str(number)}
-        metrics = metrics_of(record, objective)
+        metrics = metrics_of(record, objective, config.probes.only or ())
         _write_run(self.store, tags, config, values, record, metrics, self._dataset(), started)
 
     def logged(self) -> set[int]:
@@ -169,7 +169,8 @@ def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: V
     """Writes the run of a single training; returns its id."""
     tags = identity_tags("train", config, None, data.digest)
     trial = TrialRecord([record], verdict)
-    return _write_run(open_store(config), tags, config, {}, trial, metrics_of(trial), dataset_input(data), started)
+    metrics = metrics_of(trial, named=config.probes.only or ())
+    return _write_run(open_store(config), tags, config, {}, trial, metrics, dataset_input(data), started)
 
 
 def _write_run(

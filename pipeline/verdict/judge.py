@@ -32,6 +32,7 @@ __all__ = ["HOPELESS", "Budget", "judge", "typical"]
 HOPELESS = 0.1
 """Below this score a network is called hopeless."""
 
+UNKNOWN = 0.5
 FLOOR = 0.05
 # log10 of the first change of the label loss at which networks of two hidden layers begin
 # to blow up, and by how much a tenfold depth lowers it.
@@ -73,6 +74,8 @@ class _Factors:
 
 def judge(signs: Signs, budget: Budget) -> Verdict:
     """The verdict on one network."""
+    if not signs.strengths:
+        return Verdict(UNKNOWN, "not judged: no layer with a weight was found", hopeless=False)
     if not signs.finite:
         return Verdict(0.0, "unstable: activations or gradients are not finite at the start", hopeless=True)
     steps = escape_steps(signs, budget.rate)

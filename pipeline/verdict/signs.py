@@ -104,7 +104,7 @@ def _of_member(start: Snapshot, labelled: Snapshot, i: int, signal: float, class
         slopes=tuple(_mean_slope(layer, i) for layer in hidden),
         label_signal=signal,
         label_gradients=label_gradients,
-        reached=sum(g > REACHED * max(gradients) for g in gradients),
+        reached=sum(g > REACHED * max(gradients, default=0.0) for g in gradients),
         flat=sum(float(f.double().sum()) / len(f) for f in flat) / units if units else 0.0,
         dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
         widths=_widths(start, i, chain),
@@ -121,7 +121,7 @@ def _is_chain(stack: Stack, layers: Sequence[Layer]) -> bool:
     others = set(dict(stack.module.named_parameters())) - {layer.weight for layer in layers}
     others -= {layer.bias for layer in layers if layer.bias}
     fits = all(b.shape[1] == a.shape[0] for a, b in pairwise(weights))
-    return fits and not others and all(w.ndim == 2 for w in weights) and all(la.hidden for la in layers[:-1])
+    return bool(layers) and fits and not others and all(w.ndim == 2 for w in weights) and all(la.hidden for la in layers[:-1])
 
 
 def _widths(start: Snapshot, i: int, chain: bool) -> tuple[int, ...]:
