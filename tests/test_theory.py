@@ -5,10 +5,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import dblquad, quad
 from scipy.special import erf
 
-from pipeline.theory import NONLINEARITIES, MeanField, critical_sigma_w2
+from pipeline.init import WEIGHTS, Slot
+from pipeline.theory import (
+    NONLINEARITIES,
+    SCHEME_VARIANCES,
+    MeanField,
+    critical_sigma_w2,
+    scheme_sigma_w2,
+    variance_profile,
+)
 from pipeline.theory.expectations import expect, expect_pair
 
 NAMES = sorted(NONLINEARITIES)
@@ -162,3 +171,49 @@ def test_gelu_without_biases_has_no_edge():
     found = critical_sigma_w2("gelu", 1.0)
     assert MeanField("gelu", found, 1.0).chi_1 == pytest.approx(1, abs=1e-6)
     assert float(erf(0)) == 0
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEME_VARIANCES))
+def test_scheme_variances_are_those_of_the_schemes(scheme):
+    for n_out, n_in in ((300, 200), (150, 400)):
+        slot = Slot((n_out, n_in), "hidden", 3, "w")
+        sampled = n_in * float(WEIGHTS[scheme].sample(slot).square().mean())
+        assert sampled == pytest.approx(scheme_sigma_w2(scheme, n_in, n_out), rel=0.02)
+    assert scheme_sigma_w2(scheme, 7, 7, scale=3.0) == pytest.approx(9 * scheme_sigma_w2(scheme, 7, 7))
+
+
+def test_known_variance_factors():
+    assert scheme_sigma_w2("pytorch", 50, 50) == pytest.approx(1 / 3)  # n Var(U(+-1/sqrt n))
+    assert scheme_sigma_w2("glorot_uniform", 100, 300) == pytest.approx(0.5)
+    # He: half of a unit variance passes ReLU, and twice that is put back; nothing changes on the way back.
+    he = variance_profile("relu", scheme_sigma_w2("he_normal", 64, 64), 0.0, depth=50)
+    assert [layer.q for layer in he] == pytest.approx([2.0] * 50)
+    assert [layer.backward for layer in he] == pytest.approx([1.0] * 50)
+    # torch's default loses a factor of six a layer.
+    default = variance_profile("relu", scheme_sigma_w2("pytorch", 64, 64), 0.0, depth=4)
+    assert [layer.q for layer in default] == pytest.approx([1 / 3 / 6**i for i in range(4)])
+
+
+def test_the_variance_map_against_a_wide_network():
+    generator = torch.Generator().manual_seed(0)
+    width = 3000
+    a = torch.randn(width, generator=generator, dtype=torch.float64)
+    a = a / a.square().mean().sqrt()
+    for layer in variance_profile("tanh", 1.5, 0.1, depth=4):
+        weight = torch.randn(width, width, generator=generator, dtype=torch.float64) * math.sqrt(1.5 / width)
+        z = weight @ a + math.sqrt(0.1) * torch.randn(width, generator=generator, dtype=torch.float64)
+        a = torch.tanh(z)
+        assert float(z.square().mean()) == pytest.approx(layer.q, rel=0.1)
+        assert 1.5 * float((1 - a.square()).square().mean()) == pytest.approx(layer.backward, rel=0.1)
+
+
+def test_the_variance_map_ends_at_its_fixed_point():
+    point = MeanField("tanh", 1.7610, 0.05)
+    assert variance_profile("tanh", 1.7610, 0.05, depth=60)[-1].q == pytest.approx(point.q_star, abs=1e-6)
+
+
+def test_relu_below_its_critical_point_has_a_depth_scale():
+    point = MeanField("relu", 1 / 3, 0.0)
+    assert point.q_star == 0
+    assert point.chi_1 == pytest.approx(1 / 6)
+    assert point.xi_c == pytest.approx(1 / math.log(6))

@@ -13,6 +13,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     field_validator,
 )
 
@@ -21,7 +22,7 @@ from pipeline.data import SOURCES
 from pipeline.init import BIASES, WEIGHTS
 from pipeline.probes import PROBES, preset
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
-from pipeline.theory import NONLINEARITIES
+from pipeline.theory import NONLINEARITIES, SCHEME_VARIANCES
 
 __all__ = ["MLP_TARGET", "Config", "CustomModel", "MLPModel", "OptimizerConfig", "Section", "TheoryConfig"]
 
@@ -247,8 +248,20 @@ class TheoryConfig(Section):
     activation: str
     sigma_b2: Annotated[float, Field(ge=0, le=1e6)]
     sigma_w2: Annotated[float, Field(gt=0, le=1e6)] | None
+    scheme: str | None
+    scale: Annotated[float, Field(gt=0, le=1e3)]
+    depth: Annotated[int, Field(ge=0, le=10_000)]
 
     @field_validator("activation")
     @classmethod
     def _known(cls, name: str) -> str:
         return _one_of(name, NONLINEARITIES)
+
+    @field_validator("scheme")
+    @classmethod
+    def _with_a_variance(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None:
+            return None
+        if info.data.get("sigma_w2") is not None:
+            raise ValueError("has a sigma_w2 of its own; give one of the two")
+        return _one_of(name, SCHEME_VARIANCES)

@@ -73,6 +73,8 @@ class MeanField:
     def slope_product(self, c: float) -> float:
         """sigma_w^2 E[phi'(u1) phi'(u2)] at q* and correlation c: the correlation map's slope."""
         phi, q = self.phi, self.q_star
+        if self.activation == "relu" and q == 0:
+            q = 1.0  # its slopes are the same at any variance, and undefined at 0
         if math.isinf(q):
             ends = phi.slope(np.array([-1e3, 1e3]))
             share = (math.pi - math.acos(c)) / (2 * math.pi)  # of u1, u2 with one given sign each

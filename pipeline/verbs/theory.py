@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.config import TheoryConfig
 from pipeline.console import say, table
-from pipeline.theory import DEPTH_SCALES, MeanField, critical_sigma_w2
+from pipeline.theory import DEPTH_SCALES, MeanField, critical_sigma_w2, scheme_sigma_w2, variance_profile
 
 __all__ = ["theory"]
 
@@ -17,7 +17,7 @@ ENDLESS = 1e9
 def theory(config: TheoryConfig, flags: Sequence[str] = ()) -> int:
     """Prints the critical sigma_w^2, and the figures there or at ``sigma_w2``."""
     critical = critical_sigma_w2(config.activation, config.sigma_b2)
-    at = config.sigma_w2 if config.sigma_w2 is not None else critical
+    at = _sigma_w2(config, critical)
     point = MeanField(config.activation, at, config.sigma_b2) if at is not None else None
     figures = {
         "sigma_w2_critical": critical,
@@ -41,7 +41,22 @@ def theory(config: TheoryConfig, flags: Sequence[str] = ()) -> int:
         ["6 xi_c", _number(DEPTH_SCALES * point.xi_c if point else None)],
     ]
     say(*table(["figure", "value"], rows))
+    if config.depth and at is not None:
+        say("", *_profile(config, at))
     return 0
+
+
+def _sigma_w2(config: TheoryConfig, critical: float | None) -> float | None:
+    if config.scheme is not None:
+        return scheme_sigma_w2(config.scheme, 1, 1, config.scale)
+    return config.sigma_w2 if config.sigma_w2 is not None else critical
+
+
+def _profile(config: TheoryConfig, sigma_w2: float) -> list[str]:
+    """The variance map of ``depth`` layers on inputs of unit mean square."""
+    layers = variance_profile(config.activation, sigma_w2, config.sigma_b2, config.depth)
+    rows = [[str(layer.layer), f"{layer.q:.6g}", f"{layer.backward:.6g}"] for layer in layers]
+    return table(["layer", "pre-activation variance", "backward factor"], rows)
 
 
 def _number(value: float | None) -> str:

@@ -121,7 +121,13 @@ def _is_chain(stack: Stack, layers: Sequence[Layer]) -> bool:
     others = set(dict(stack.module.named_parameters())) - {layer.weight for layer in layers}
     others -= {layer.bias for layer in layers if layer.bias}
     fits = all(b.shape[1] == a.shape[0] for a, b in pairwise(weights))
-    return bool(layers) and fits and not others and all(w.ndim == 2 for w in weights) and all(la.hidden for la in layers[:-1])
+    return (
+        bool(layers)
+        and fits
+        and not others
+        and all(w.ndim == 2 for w in weights)
+        and all(la.hidden for la in layers[:-1])
+    )
 
 
 def _widths(start: Snapshot, i: int, chain: bool) -> tuple[int, ...]:
