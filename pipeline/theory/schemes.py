@@ -15,17 +15,30 @@ from pipeline.theory.nonlinearities import NONLINEARITIES
 
 __all__ = ["SCHEME_VARIANCES", "LayerVariance", "scheme_sigma_w2", "variance_profile"]
 
+
+def _constant(value: float) -> Callable[[int, int], float]:
+    return lambda *_: value
+
+
+def _glorot(n_in: int, n_out: int) -> float:
+    return 2 * n_in / (n_in + n_out)
+
+
+def _orthogonal(n_in: int, n_out: int) -> float:
+    return n_in / max(n_in, n_out)
+
+
 # n_in Var(w) for fans (n_in, n_out), of schemes whose weights are independent with mean 0
 # or, like the orthogonal ones', act as if they were.
 SCHEME_VARIANCES: dict[str, Callable[[int, int], float]] = {
-    "lecun_normal": lambda n_in, n_out: 1.0,
-    "lecun_uniform": lambda n_in, n_out: 1.0,
-    "glorot_normal": lambda n_in, n_out: 2 * n_in / (n_in + n_out),
-    "glorot_uniform": lambda n_in, n_out: 2 * n_in / (n_in + n_out),
-    "he_normal": lambda n_in, n_out: 2.0,
-    "he_uniform": lambda n_in, n_out: 2.0,
-    "pytorch": lambda n_in, n_out: 1 / 3,
-    "orthogonal": lambda n_in, n_out: n_in / max(n_in, n_out),
+    "lecun_normal": _constant(1.0),
+    "lecun_uniform": _constant(1.0),
+    "glorot_normal": _glorot,
+    "glorot_uniform": _glorot,
+    "he_normal": _constant(2.0),
+    "he_uniform": _constant(2.0),
+    "pytorch": _constant(1 / 3),
+    "orthogonal": _orthogonal,
 }
 
 

@@ -8,6 +8,7 @@ from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.names import run_title
 from pipeline.runner import Job, check, load_dataset, look_ahead
+from pipeline.verdict import Signs
 
 __all__ = ["diagnose"]
 
@@ -25,6 +26,13 @@ def diagnose(config: Config, flags: Sequence[str] = ()) -> int:
         f"{verdict.sentence} (score {verdict.score:.2f}{', hopeless' if verdict.hopeless else ''})",
         "",
     )
+    say(*_layers(signs), f"flat: {signs.flat:.1%} of units and samples")
+    say(f"the gradient of the loss reaches {signs.reached} of {len(signs.strengths)} layers")
+    return 0
+
+
+def _layers(signs: Signs) -> list[str]:
+    """A table of the weighted layers."""
     head = ["layer", "typical singular value", "label gradient", "mean slope", "distinct for ever"]
     rows = [
         [
@@ -36,6 +44,4 @@ def diagnose(config: Config, flags: Sequence[str] = ()) -> int:
         ]
         for i in range(len(signs.strengths))
     ]
-    say(*table(head, rows), "", f"flat: {signs.flat:.1%} of units and samples")
-    say(f"the gradient of the loss reaches {signs.reached} of {len(signs.strengths)} layers")
-    return 0
+    return [*table(head, rows), ""] if rows else []

@@ -24,7 +24,7 @@ __all__ = ["NEVER", "escape_steps", "first_change"]
 NEVER = 1e12
 # Minibatches differ, so that no weight stays at exactly 0 once anything reaches it.
 SEED_STRENGTH = 1e-3
-SHARE = 0.05  # of the smallest strength that one step of the integration may add
+SHARE = 0.03  # of the smallest strength that one step of the integration may add
 TINY = 1e-300
 
 
@@ -34,6 +34,8 @@ def escape_steps(signs: Signs, rate: float) -> float:
     Args:
         rate: effective learning rate: a constant gradient g moves a weight by ``rate * g`` a step.
     """
+    if signs.reached == 0:
+        return NEVER
     first_order = max(1.0, 1 / max(first_change(signs, rate), 1 / NEVER))
     return min(first_order, _plateau(signs, rate) if signs.chain else NEVER)
 

@@ -112,7 +112,7 @@ def _sentence(signs: Signs, budget: Budget, factors: _Factors, steps: float, lim
         return f"unstable: a first step would move the loss by about {first_change(signs, budget.rate):.0e}"
     if factors.growth < FAIR:
         return _no_growth(signs, budget, steps, limit, layers)
-    if factors.capacity < 1:
+    if factors.capacity < FAIR:
         narrowest = min(signs.widths)
         if narrowest == 1:
             return "one neuron a layer for ever" if max(signs.widths) == 1 else "one neuron in a layer for ever"

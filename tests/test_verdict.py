@@ -1,0 +1,222 @@
+"""The verdict before training: its signs against one network by hand, its sentences, its use."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from networks import build
+from scipy.integrate import solve_ivp
+from torch import nn
+
+from pipeline.cli import main
+from pipeline.config import compose
+from pipeline.init import InitSpec, initial_parameters
+from pipeline.layers import trace_layers
+from pipeline.models import MLP
+from pipeline.records import Verdict
+from pipeline.runner import Job, look_ahead, run_jobs, verdicts
+from pipeline.stack import Stack
+from pipeline.verdict import Budget, Signs, judge, read_signs, typical
+from pipeline.verdict.growth import NEVER, escape_steps, first_change
+
+BUDGET = Budget(steps=340, rate=0.5)
+
+
+def signs(**changes) -> Signs:
+    """A healthy network of two hidden layers, with changes."""
+    healthy = {
+        "finite": True,
+        "classes": 10,
+        "strengths": (1.0, 1.0, 1.0),
+        "sizes": (4096, 4096, 640),
+        "slopes": (0.7, 0.7),
+        "label_signal": 1.0,
+        "label_gradients": (0.5, 0.5, 0.5),
+        "reached": 3,
+        "flat": 0.1,
+        "dead_layers": (),
+        "widths": (64, 64),
+        "chain": True,
+        "activation": "tanh",
+        "sigma_w2": 1.5,
+        "sigma_b2": 0.05,
+    }
+    return Signs(**(healthy | changes))
+
+
+@pytest.mark.parametrize("name", ["mlp-tanh", "mlp-relu", "residual", "convolutional", "batchnorm"])
+def test_signs_against_one_network_by_hand(name, wine64):
+    module = build(name, 13, 3).double()
+    layers = trace_layers(module, wine64.x_train[:2])
+    starts = [initial_parameters(module, InitSpec("he_normal", bias="normal", value=0.3), seed) for seed in range(3)]
+    x, y = wine64.x_train[:32], wine64.y_train[:32]
+    found = read_signs(Stack(module, starts, torch.float64, 64), layers, x, y, 3)[1]
+    module.load_state_dict(starts[1], strict=False)
+    module.eval()
+    residual = nn.functional.one_hot(y, 3).double()
+    residual -= residual.mean(0)
+    (-(residual * module(x)).sum() / 32).backward()
+    weights = [module.get_parameter(layer.weight) for layer in layers]
+    assert found.label_gradients == pytest.approx([float(w.grad.norm()) for w in weights])
+    flat = [w.detach().flatten(1) for w in weights]
+    assert found.strengths == pytest.approx([float(w.norm()) / math.sqrt(min(w.shape)) for w in flat])
+    assert found.label_signal == pytest.approx(float((x.T @ residual).norm()) / 32)
+    assert found.chain == name.startswith("mlp")
+    assert found.reached == len(layers)
+    assert found.finite
+
+
+def test_slopes_flat_units_and_variances_by_hand(wine64):
+    module = MLP((13,), 3, 2, 7).double()
+    start = initial_parameters(module, InitSpec("normal", 0.7, "constant", 0.4), 0)
+    x, y = wine64.x_train[:32], wine64.y_train[:32]
+    layers = trace_layers(module, x[:2])
+    (found,) = read_signs(Stack(module, [start], torch.float64, 64), layers, x, y, 3)
+    z = x @ start["layers.1.weight"].T + 0.4
+    z2 = torch.tanh(z) @ start["layers.3.weight"].T + 0.4
+    slopes = [1 - torch.tanh(v) ** 2 for v in (z, z2)]
+    assert found.slopes == pytest.approx([float(s.mean()) for s in slopes])
+    assert found.flat == pytest.approx(float((torch.stack(slopes) < 0.1).double().mean()))
+    assert found.sigma_w2 == pytest.approx(7 * float(start["layers.3.weight"].square().mean()))
+    assert found.sigma_b2 == pytest.approx(0.16)
+    assert found.widths == (7, 7)
+    assert found.depth == 2
+
+
+def test_first_change_is_what_a_small_step_does():
+    module = MLP((13,), 3, 1, 8).double()
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 13, generator=g, dtype=torch.float64), torch.arange(32) % 3
+    start = initial_parameters(module, InitSpec("glorot_normal"), 0)
+    layers = trace_layers(module, x[:2])
+    (found,) = read_signs(Stack(module, [start], torch.float64, 64), layers, x, y, 3)
+    residual = nn.functional.one_hot(y, 3).double()
+    residual -= residual.mean(0)
+    module.load_state_dict(start)
+    loss = -(residual * module(x)).sum() / 32
+    loss.backward()
+    rate = 1e-6
+    with torch.no_grad():
+        for layer in layers:
+            weight = module.get_parameter(layer.weight)
+            weight -= rate * weight.grad
+        after = -(residual * module(x)).sum() / 32
+    assert first_change(found, rate) == pytest.approx(float((loss - after).detach()), rel=1e-3)
+
+
+@pytest.mark.parametrize("strengths", [(0.05, 0.05), (0.1, 0.2, 0.15), (0.3, 0.3, 0.3, 0.3)])
+def test_the_plateau_against_an_integrator(strengths):
+    network = signs(strengths=strengths, slopes=(1.0,) * (len(strengths) - 1), label_gradients=(0.0,) * len(strengths))
+    rate = 0.01
+
+    def flow(_, w):
+        return rate * w.prod() / w
+
+    def left(_, w):
+        return w.prod() - 1
+
+    left.terminal = True
+    solved = solve_ivp(flow, (0, 1e8), np.array(strengths), events=left, rtol=1e-10, atol=1e-12)
+    assert escape_steps(network, rate) == pytest.approx(float(solved.t_events[0][0]), rel=0.06)
+
+
+def test_zero_weights_never_leave_a_deep_plateau():
+    deep = signs(strengths=(0.0,) * 11, slopes=(0.5,) * 10, label_gradients=(0.0,) * 11)
+    assert escape_steps(deep, 0.5) == NEVER
+    shallow = signs(strengths=(0.0, 0.0), slopes=(0.5,), label_gradients=(0.0, 0.0))
+    assert escape_steps(shallow, 0.5) < 340
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "hopeless"),
+    [
+        ({}, "healthy", False),
+        ({"finite": False}, "unstable: activations or gradients are not finite at the start", True),
+        ({"label_gradients": (1e4, 1e4, 1e4)}, "unstable: a first step would move the loss by about 2e+08", True),
+        (
+            {"label_gradients": (0.0,) * 3, "strengths": (0.0,) * 3, "reached": 0},
+            "dead: no weight gets a gradient",
+            True,
+        ),
+        (
+            {"label_gradients": (0.0,) * 3, "slopes": (0.0, 0.0), "dead_layers": (1, 2), "flat": 1.0},
+            "dead: every hidden unit is flat on all inputs",
+            True,
+        ),
+        (
+            {"label_gradients": (0.0,) * 3, "slopes": (0.7, 0.0), "dead_layers": (2,), "flat": 0.6},
+            "dead: every unit of hidden layer 2 is flat on all inputs",
+            True,
+        ),
+        ({"widths": (1, 1)}, "one neuron a layer for ever", True),
+        ({"widths": (64, 1)}, "one neuron in a layer for ever", True),
+        ({"widths": (64, 5)}, "5 distinct neurons in a layer for ever, for 10 classes", False),
+        ({"widths": (1, 1), "classes": 2}, "healthy", False),
+        (
+            {"label_gradients": (0.0, 0.0, 1e-4), "strengths": (1e-3,) * 3, "slopes": (0.1, 0.1), "reached": 1},
+            "gradient reaches 1 of 3 layers",
+            True,
+        ),
+        ({"flat": 0.9}, "saturated: 90% of units and samples are flat", False),
+    ],
+)
+def test_sentences(changes, sentence, hopeless):
+    verdict = judge(signs(**changes), BUDGET)
+    assert verdict.sentence == sentence
+    assert verdict.hopeless == hopeless
+    assert 0 <= verdict.score <= 1
+
+
+def test_theory_names_a_network_that_is_too_deep():
+    depth = 60
+    network = signs(
+        strengths=(0.3,) * (depth + 1),
+        slopes=(0.8,) * depth,
+        label_gradients=(1e-9,) * (depth + 1),
+        reached=depth + 1,
+        widths=(64,) * depth,
+        sigma_w2=1.0,
+        sigma_b2=0.05,
+    )
+    assert judge(network, BUDGET).sentence == "6 xi_c = 22 < depth 60"
+
+
+def test_more_steps_and_larger_gradients_never_lower_the_growth():
+    slow = signs(strengths=(0.05,) * 3, label_gradients=(1e-3,) * 3)
+    scores = [judge(slow, Budget(steps, 0.5)).score for steps in (10, 100, 1000, 10_000, 100_000)]
+    assert scores == sorted(scores)
+    assert scores[-1] > 0.9 > 0.3 > scores[0]
+
+
+def test_a_trial_has_the_median_replicate_s_verdict():
+    given = [Verdict(score, f"{score}", hopeless=False) for score in (0.9, 0.1, 0.5)]
+    assert typical(given).sentence == "0.5"
+    assert typical(given[:2]).sentence == "0.1"
+
+
+def test_a_verdict_does_not_depend_on_its_company():
+    configs = [compose([f"weight_init.scale={s}", "model.width=8"]) for s in (0.01, 1.0, 30.0)]
+    jobs = [Job(config, seed) for seed, config in enumerate(configs)]
+    assert verdicts(jobs) == [verdicts([job])[0] for job in jobs]
+
+
+def test_other_networks_are_judged_too():
+    linear = ["model=custom", "model._target_=torch.nn.Linear", "+model.in_features=64", "+model.out_features=10"]
+    ((found, verdict),) = look_ahead([Job(compose(linear), 0)])
+    assert found.strengths == ()
+    assert verdict == Verdict(0.5, "not judged: no layer with a weight was found", hopeless=False)
+    (record,) = run_jobs([Job(compose([*linear, "trainer.epochs=1"]), 0)])
+    assert record.final["test/accuracy"] > 0.5
+
+
+def test_diagnose_says_why(capsys):
+    assert main(["diagnose", "weight_init=zeros", "bias_init=normal", "bias_init.value=1.0", "model.depth=5"]) == 0
+    text = capsys.readouterr().out
+    assert "gradient reaches 1 of 6 layers (score 0.05, hopeless)" in text
+    assert main(["diagnose", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sentence"] == "healthy"
+    assert found["score"] > 0.8
+    assert found["signs"]["widths"] == [64, 64]
