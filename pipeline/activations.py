@@ -29,6 +29,7 @@ class Activation:
         slope: phi'(z), elementwise.
         max_slope: the maximum of |phi'| over the real line.
         linear_from, linear_to: phi is within 5 % of its tangent inside this open interval.
+        odd: whether phi(-z) = -phi(z).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Activation:
     max_slope: float
     linear_from: float
     linear_to: float
+    odd: bool = False
 
     def flat(self, z: Tensor) -> Tensor:
         """Where the activation is flat: a boolean tensor of z's shape. NaN is not flat."""
@@ -74,14 +76,14 @@ _TANH_LINEAR = 0.39945811229272615
 ACTIVATIONS: dict[str, Activation] = {
     a.name: a
     for a in (
-        Activation("tanh", nn.Tanh, _tanh_slope, 1.0, -_TANH_LINEAR, _TANH_LINEAR),
+        Activation("tanh", nn.Tanh, _tanh_slope, 1.0, -_TANH_LINEAR, _TANH_LINEAR, odd=True),
         Activation("sigmoid", nn.Sigmoid, _sigmoid_slope, 0.25, -2 * _TANH_LINEAR, 2 * _TANH_LINEAR),
         Activation("relu", nn.ReLU, _relu_slope, 1.0, 0.0, math.inf),
         # The slope of GELU peaks at z = sqrt(2) with Phi(sqrt 2) + sqrt 2 * density(sqrt 2);
         # z * Phi(z) comes within 5 % of z where Phi(z) = 0.95.
         Activation("gelu", nn.GELU, _gelu_slope, 1.128904145185154786, 1.6448536269514722, math.inf),
         # 1 / (1 + |z|) = 0.95.
-        Activation("softsign", nn.Softsign, _softsign_slope, 1.0, -1 / 19, 1 / 19),
+        Activation("softsign", nn.Softsign, _softsign_slope, 1.0, -1 / 19, 1 / 19, odd=True),
     )
 }
 

@@ -1,5 +1,7 @@
 """What is looked at while a stack trains: losses, accuracies, probes, ties, divergence."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from pipeline.plan import Plan
 from pipeline.probes import log_spaced, measure, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
+from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
 
 __all__ = ["Observer"]
@@ -20,7 +23,10 @@ class Observer:
     def __init__(self, stack: Stack, layers: list[Layer], data: Dataset, plan: Plan) -> None:
         self.stack, self.layers, self.data, self.plan = stack, layers, data, plan
         self.records = [MemberRecord(seed=0) for _ in range(len(stack))]
-        self.clock = TieClock(stack, layers)
+        symmetry = stack_symmetry(stack, layers, data.x_train[:2])
+        self.clock = TieClock(stack, layers, [found.classes if found else None for found in symmetry or []])
+        # Of what is trained: float32 parameters, as they are rounded.
+        self.predicted = [chain_prediction(found, layers).width if found else math.nan for found in symmetry or []]
         steps = plan.epochs * (len(data.x_train) // plan.batch_size)
         self.probe_steps = set(log_spaced(steps, plan.probe_points))
         self.last_step = steps
@@ -42,7 +48,15 @@ class Observer:
         self._probe()
         for i, record in enumerate(self.records):
             record.init = {name: curve[0] for name, curve in record.curves.items()}
-            record.init["symmetry/broken_step"] = float(self.clock.broken_step[i])
+            record.init |= self._symmetry(i)
+
+    def _symmetry(self, member: int) -> dict[str, float]:
+        steps = {"broken_step": self.clock.broken_step, "first_break": self.clock.first_break}
+        found = {f"symmetry/{name}": float(at[member]) for name, at in steps.items()}
+        if self.predicted:
+            found["symmetry/lasting_break"] = float(self.clock.lasting_break[member])
+            found["symmetry/predicted_width"] = self.predicted[member]
+        return found
 
     def after_step(self, loss: Tensor, logits: Tensor, y: Tensor, updates: Parameters) -> None:
         """Call after every step of the optimiser, with what it was made from."""
@@ -80,7 +94,7 @@ class Observer:
             record.final = {name: curve[max(curve)] for name, curve in record.curves.items()}
             record.final["test/loss"] = float(test_loss[i])
             record.final["test/accuracy"] = float(test_accuracy[i])
-            record.final["symmetry/broken_step"] = float(self.clock.broken_step[i])
+            record.final |= self._symmetry(i)
             if self.first_bad[i]:
                 record.diverged_step = int(self.first_bad[i])
             elif not finite[i]:
