@@ -18,7 +18,7 @@ from pipeline.records import MemberRecord
 from pipeline.stack import Stack
 from pipeline.train import train
 
-__all__ = ["Job", "check", "load_dataset", "network", "resolve_device", "run_jobs"]
+__all__ = ["Job", "check", "load_dataset", "member_of", "network", "plan_of", "resolve_device", "run_jobs"]
 
 # What members of one stack may differ in; any other key decides the structure.
 NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay", "seed")
@@ -77,9 +77,9 @@ def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[Mem
     config = jobs[0].config
     data = load_dataset(config)
     module = check(config, data)
-    plan = replace(_plan(config), keep_state=any(job.keep_state for job in jobs))
+    plan = replace(plan_of(config), keep_state=any(job.keep_state for job in jobs))
     on_device = data.to(plan.device, plan.torch_dtype)
-    return train(module, on_device, [_member(job) for job in jobs], plan, on_epoch)
+    return train(module, on_device, [member_of(job) for job in jobs], plan, on_epoch)
 
 
 def check(config: Config, data: Dataset) -> torch.nn.Module:
@@ -125,7 +125,8 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
     return module
 
 
-def _member(job: Job) -> Member:
+def member_of(job: Job) -> Member:
+    """What the network of a job doesn't share with its stack."""
     weight, bias, optimizer = job.config.weight_init, job.config.bias_init, job.config.optimizer
     init = InitSpec(
         weight.name,
@@ -138,7 +139,8 @@ def _member(job: Job) -> Member:
     return Member(job.seed, init, optimizer.lr, optimizer.weight_decay)
 
 
-def _plan(config: Config) -> Plan:
+def plan_of(config: Config) -> Plan:
+    """What a configuration shares with the others of its stack, with every probe."""
     shared = config.optimizer.model_dump(exclude={"lr", "weight_decay"})
     return Plan(
         epochs=config.trainer.epochs,
