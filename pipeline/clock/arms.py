@@ -26,6 +26,7 @@ DROPOUT = 0.1
 NOISE = 1e-8
 MINIBATCH = 32
 ARMS = ("configured", "exact", "float64", "float32", "full batch", "minibatch", "dropout", "noise")
+CLOCK = ("first_break", "lasting_break", "broken_step")
 WIDTHS = ("redundancy/effective_width", "redundancy/functional_width")
 
 
@@ -106,13 +107,18 @@ def _run(
         [replace(member, start=start)],
         replace(plan, epochs=epochs),
     )
+    first, lasting, last = (int(record.final[f"symmetry/{key}"]) for key in CLOCK)
+    effective, functional = (record.final[key] for key in WIDTHS)
     return ArmRecord(
         name,
         plan.dtype,
         plan.batch_size,
         epochs * per_epoch,
-        *(int(record.final[f"symmetry/{key}"]) for key in ("first_break", "lasting_break", "broken_step")),
-        *(record.final[key] for key in WIDTHS),
+        first,
+        lasting,
+        last,
+        effective,
+        functional,
         record.diverged_step,
     )
 

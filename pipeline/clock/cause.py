@@ -110,9 +110,11 @@ def _apart(symmetry: Symmetry, ties: Sequence[Ties]) -> list[str]:
     """Of layers without any tie: what tells their neurons apart."""
     said = []
     for i, (tie, broken_by) in enumerate(zip(ties, symmetry.broken_by, strict=True)):
-        if not tie.parting and not tie.lasting and len(symmetry.classes[i]) > 1:
-            by = " and ".join(name for name in ("rows", "biases") if broken_by[name])
-            said.append(f"layer {i + 1}: no tie at the start, its {by} differ")
+        if tie.parting or tie.lasting or len(symmetry.classes[i]) == 1:
+            continue
+        by = " and ".join(name for name in ("rows", "biases") if broken_by[name])
+        differ = f"its {by} differ" if by else "but the sums of its rows over the classes below are equal"
+        said.append(f"layer {i + 1}: no tie at the start, {differ}")
     return said
 
 

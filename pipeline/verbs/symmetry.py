@@ -1,6 +1,7 @@
 """``initlab symmetry``: which neurons must stay copies, and what breaks the ties of the others."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -86,6 +87,11 @@ def _plain(clock: Clock) -> dict[str, object]:
         ],
         "predicted_width": clock.prediction.width,
         "reached": clock.reached,
-        "arms": [asdict(arm) for arm in clock.arms.values()],
+        "arms": [{key: _finite(value) for key, value in asdict(arm).items()} for arm in clock.arms.values()],
         "causes": clock.causes,
     }
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN: what a diverged network leaves is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
