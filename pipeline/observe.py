@@ -51,11 +51,16 @@ class Observer:
             record.init |= self._symmetry(i)
 
     def _symmetry(self, member: int) -> dict[str, float]:
-        steps = {"broken_step": self.clock.broken_step, "first_break": self.clock.first_break}
-        found = {f"symmetry/{name}": float(at[member]) for name, at in steps.items()}
+        found = {"symmetry/broken_step": float(self.clock.broken_step[member])}
+        if self.predicted:
+            found["symmetry/predicted_width"] = self.predicted[member]
+        return found
+
+    def _breaks(self, member: int) -> dict[str, float]:
+        """When ties broke, which before the first step is never."""
+        found = {"symmetry/first_break": float(self.clock.first_break[member])}
         if self.predicted:
             found["symmetry/lasting_break"] = float(self.clock.lasting_break[member])
-            found["symmetry/predicted_width"] = self.predicted[member]
         return found
 
     def after_step(self, loss: Tensor, logits: Tensor, y: Tensor, updates: Parameters) -> None:
@@ -94,7 +99,7 @@ class Observer:
             record.final = {name: curve[max(curve)] for name, curve in record.curves.items()}
             record.final["test/loss"] = float(test_loss[i])
             record.final["test/accuracy"] = float(test_accuracy[i])
-            record.final |= self._symmetry(i)
+            record.final |= self._symmetry(i) | self._breaks(i)
             if self.first_bad[i]:
                 record.diverged_step = int(self.first_bad[i])
             elif not finite[i]:

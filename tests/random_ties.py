@@ -25,6 +25,8 @@ from pipeline.records import MemberRecord
 from pipeline.symmetry import LayerWeights
 from pipeline.train import train
 
+# So that the biases, and the sizes of rows, of different classes differ visibly.
+MARGIN = 0.25
 RELATIONS = ("same", "coarser", "independent")
 
 
@@ -107,9 +109,9 @@ def related(rng: np.random.Generator, relation: str, base: np.ndarray) -> np.nda
     return partition(rng, base.max() + 1)[base] if relation == "coarser" else partition(rng, len(base))
 
 
-def strata(rng: np.random.Generator, k: int) -> np.ndarray:
-    """k uniform numbers, one in each k-th of (0, 1): classes are drawn to differ visibly."""
-    return (rng.permutation(k) + rng.uniform(0.0, 1.0, k)) / k
+def strata(rng: np.random.Generator, k: int, margin: float = 0.0) -> np.ndarray:
+    """k uniform numbers in (0, 1), one in each k-th of it, off the ends of that by ``margin`` of its length."""
+    return (rng.permutation(k) + rng.uniform(margin, 1 - margin, k)) / k
 
 
 def normal_rows(rng: np.random.Generator, rows: int, k: int) -> np.ndarray:
@@ -132,9 +134,9 @@ def weights(case: Case, x: np.ndarray, n_classes: int, regime: Regime) -> list[L
             q *= np.sqrt(2 / (len(below) + case.width))
         else:
             low, high = np.log(regime.spread)
-            wanted = unit * np.exp(low + (high - low) * strata(rng, rows.max() + 1))
+            wanted = unit * np.exp(low + (high - low) * strata(rng, rows.max() + 1, MARGIN))
             q *= (wanted / np.sqrt(((h @ q[:, below].T) ** 2).mean(0)))[:, None]
-        bias = unit * regime.bias * np.sqrt(3) * (2 * strata(rng, biases.max() + 1) - 1)
+        bias = unit * regime.bias * np.sqrt(3) * (2 * strata(rng, biases.max() + 1, MARGIN) - 1)
         layers.append(LayerWeights(q[rows][:, below], bias[biases]))
         h, below = phi(h @ layers[-1].weight.T + layers[-1].bias), columns
     q = normal_rows(rng, n_classes, below.max() + 1)
