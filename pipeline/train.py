@@ -78,7 +78,7 @@ def _train(
     stack, optimizer = _build(module, members, data, plan)
     layers = trace_layers(stack.module, data.x_train[:2])
     observer = Observer(stack, layers, data, plan)
-    ties = Projection(stack, layers) if plan.keep_ties else None
+    ties = Projection(stack, layers, data.x_train[:2]) if plan.keep_ties else None
     order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
     steps = len(data.x_train) // plan.batch_size
     for epoch in range(plan.epochs):

@@ -148,6 +148,8 @@ def test_ties_can_be_kept_by_decree(digits):
     rows = kept.state["layers.1.weight"]
     assert (rows == rows[0]).all()
     assert not np.array_equal(rows, start["layers.1.weight"].float().numpy())
+    with pytest.raises(ValueError, match="in MLPs only"):
+        train(build("residual", 64, 10), digits, [replace(member, start=None)], replace(plan, keep_ties=True))
 
 
 def test_too_large_weights_saturate(digits):

@@ -62,11 +62,11 @@ def chain_weights(parameters: Parameters, layers: Sequence[Layer]) -> list[Layer
         value: np.ndarray = parameters[name].detach().to("cpu", torch.float64).numpy()
         return value
 
-    return [
-        LayerWeights(weight, array(layer.bias) if layer.bias is not None else np.zeros(len(weight)))
-        for layer in layers
-        for weight in [array(layer.weight)]
-    ]
+    def weights(layer: Layer) -> LayerWeights:
+        weight = array(layer.weight)
+        return LayerWeights(weight, np.zeros(len(weight)) if layer.bias is None else array(layer.bias))
+
+    return [weights(layer) for layer in layers]
 
 
 def chain_symmetry(parameters: Parameters, layers: Sequence[Layer]) -> Symmetry | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.layers import Layer
 from pipeline.stack import Parameters, Stack
-from pipeline.symmetry.chain import chain_symmetry
+from pipeline.symmetry.chain import chain_symmetry, is_chain
 from pipeline.symmetry.classes import Symmetry
 
 __all__ = ["Projection"]
@@ -25,11 +25,16 @@ class Projection:
     """Averages the gradients of a stack over the classes that its members have now.
 
     Args:
-        stack: of chains (``is_chain``).
         layers: as ``trace_layers`` finds them.
+        sample: a batch of inputs, ``(rows, *input_shape)``.
+
+    Raises:
+        ValueError: the networks are no chains (``is_chain``).
     """
 
-    def __init__(self, stack: Stack, layers: Sequence[Layer]) -> None:
+    def __init__(self, stack: Stack, layers: Sequence[Layer], sample: Tensor) -> None:
+        if not is_chain(stack.module, layers, sample):
+            raise ValueError("ties can be kept in MLPs only")
         found = [chain_symmetry(_slot(stack, i), layers) for i in range(stack.size)]
         self.groups: dict[str, Tensor] = {}
         self.signs: dict[str, Tensor] = {}
