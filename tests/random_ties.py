@@ -22,7 +22,7 @@ from pipeline.models import MLP
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
-from pipeline.symmetry import LayerWeights
+from pipeline.symmetry import LayerWeights, Symmetry, find_symmetry
 from pipeline.train import train
 
 # So that the biases, and the sizes of rows, of different classes differ visibly.
@@ -119,12 +119,15 @@ def normal_rows(rng: np.random.Generator, rows: int, k: int) -> np.ndarray:
     return torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9)).numpy()
 
 
+def phi(case: Case, z: np.ndarray) -> np.ndarray:
+    return np.tanh(z) if case.activation == "tanh" else (1 + np.tanh(z / 2)) / 2
+
+
 def weights(case: Case, x: np.ndarray, n_classes: int, regime: Regime) -> list[LayerWeights]:
     """The layers of a case on inputs ``x (rows, features)``."""
     # From all of the case, since hypothesis likes to change a case in one place and keep its seed.
     rng = np.random.default_rng(list(hashlib.sha256(repr(case).encode()).digest()))
     unit = 1.0 if case.activation == "tanh" else 2.0
-    phi = np.tanh if case.activation == "tanh" else lambda z: 1 / (1 + np.exp(-z))
     h, below, layers = x, np.arange(x.shape[1]), []
     for relations in case.relations:
         base = partition(rng, case.width)
@@ -138,7 +141,7 @@ def weights(case: Case, x: np.ndarray, n_classes: int, regime: Regime) -> list[L
             q *= (wanted / np.sqrt(((h @ q[:, below].T) ** 2).mean(0)))[:, None]
         bias = unit * regime.bias * np.sqrt(3) * (2 * strata(rng, biases.max() + 1, MARGIN) - 1)
         layers.append(LayerWeights(q[rows][:, below], bias[biases]))
-        h, below = phi(h @ layers[-1].weight.T + layers[-1].bias), columns
+        h, below = phi(case, h @ layers[-1].weight.T + layers[-1].bias), columns
     q = normal_rows(rng, n_classes, below.max() + 1)
     q *= np.sqrt(2 / (case.width + n_classes)) if regime.spread is None else 2 / np.sqrt(case.width)
     return [*layers, LayerWeights(q[:, below], np.zeros(n_classes))]
@@ -146,13 +149,27 @@ def weights(case: Case, x: np.ndarray, n_classes: int, regime: Regime) -> list[L
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case and what became of it; ``exact`` with gradients that break no tie."""
+    """A case, its start, and what became of it."""
 
     case: Case
     layers: list[LayerWeights]
     member: Member
-    plain: MemberRecord
-    exact: MemberRecord
+    record: MemberRecord
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return find_symmetry(self.layers, odd=self.case.activation == "tanh")
+
+    @property
+    def widths(self) -> list[int]:
+        """Functional width of each hidden layer at the end, in neurons."""
+        last = max(row.step for row in self.record.layers)
+        return [round(row.value * self.case.width) for row in self.record.layers if row.step == last]
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether a layer became wider than it was bound to be."""
+        return any(a > b for a, b in zip(self.widths, self.symmetry.widths, strict=True))
 
 
 def small(digits: Dataset) -> Dataset:
@@ -175,8 +192,8 @@ def plan_for(data: Dataset, regime: Regime) -> Plan:
     )
 
 
-def train_cases(chosen: Sequence[Case], data: Dataset, regime: Regime) -> list[Outcome]:
-    """Trains every case, in stacks of one structure."""
+def train_cases(chosen: Sequence[Case], data: Dataset, regime: Regime, keep_ties: bool = False) -> list[Outcome]:
+    """Trains every case, in stacks of one structure; ``keep_ties`` with gradients that break no tie."""
     groups: dict[tuple[int, int, str], list[Case]] = defaultdict(list)
     for case in chosen:
         groups[case.depth, case.width, case.activation].append(case)
@@ -185,10 +202,8 @@ def train_cases(chosen: Sequence[Case], data: Dataset, regime: Regime) -> list[O
         module = MLP(data.input_shape, data.n_classes, depth, width, activation)
         layers = [weights(case, data.x_train.numpy(), data.n_classes, regime) for case in group]
         members = [Member(0, InitSpec(), lr=regime.lr[activation], start=named(own)) for own in layers]
-        plan = plan_for(data, regime)
-        plain = train(module, data, members, plan)
-        exact = train(module, data, members, replace(plan, keep_ties=True))
-        outcomes += [Outcome(*found) for found in zip(group, layers, members, plain, exact, strict=True)]
+        records = train(module, data, members, replace(plan_for(data, regime), keep_ties=keep_ties))
+        outcomes += [Outcome(*found) for found in zip(group, layers, members, records, strict=True)]
     return outcomes
 
 
@@ -201,17 +216,11 @@ def named(layers: list[LayerWeights]) -> dict[str, torch.Tensor]:
     }
 
 
-def hidden_widths(record: MemberRecord, width: int) -> list[int]:
-    """Functional width of each hidden layer at the end, in neurons."""
-    last = max(row.step for row in record.layers)
-    return [round(row.value * width) for row in record.layers if row.step == last]
-
-
 def activations(case: Case, state: dict[str, np.ndarray], x: np.ndarray) -> list[np.ndarray]:
     """Activations ``(rows, units)`` of each hidden layer."""
     found, h = [], x
     for i in range(case.depth):
         z = h @ state[f"layers.{2 * i + 1}.weight"].T + state[f"layers.{2 * i + 1}.bias"]
-        h = np.tanh(z) if case.activation == "tanh" else 1 / (1 + np.exp(-z))
+        h = phi(case, z)
         found.append(h)
     return found
