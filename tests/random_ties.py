@@ -25,7 +25,7 @@ from pipeline.records import MemberRecord
 from pipeline.symmetry import LayerWeights, Symmetry, find_symmetry
 from pipeline.train import train
 
-# So that the biases, and the sizes of rows, of different classes differ visibly.
+# So that the numbers of different classes differ visibly.
 MARGIN = 0.25
 RELATIONS = ("same", "coarser", "independent")
 
@@ -109,14 +109,14 @@ def related(rng: np.random.Generator, relation: str, base: np.ndarray) -> np.nda
     return partition(rng, base.max() + 1)[base] if relation == "coarser" else partition(rng, len(base))
 
 
-def strata(rng: np.random.Generator, k: int, margin: float = 0.0) -> np.ndarray:
-    """k uniform numbers in (0, 1), one in each k-th of it, off the ends of that by ``margin`` of its length."""
-    return (rng.permutation(k) + rng.uniform(margin, 1 - margin, k)) / k
+def strata(rng: np.random.Generator, k: int) -> np.ndarray:
+    """k uniform numbers, one in each k-th of (0, 1), off the ends of that by ``MARGIN`` of its length."""
+    return (rng.permutation(k) + rng.uniform(MARGIN, 1 - MARGIN, k)) / k
 
 
 def normal_rows(rng: np.random.Generator, rows: int, k: int) -> np.ndarray:
     uniform = torch.tensor(np.stack([strata(rng, k) for _ in range(rows)]))
-    return torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9)).numpy()
+    return torch.special.ndtri(uniform).numpy()
 
 
 def phi(case: Case, z: np.ndarray) -> np.ndarray:
@@ -137,9 +137,9 @@ def weights(case: Case, x: np.ndarray, n_classes: int, regime: Regime) -> list[L
             q *= np.sqrt(2 / (len(below) + case.width))
         else:
             low, high = np.log(regime.spread)
-            wanted = unit * np.exp(low + (high - low) * strata(rng, rows.max() + 1, MARGIN))
+            wanted = unit * np.exp(low + (high - low) * strata(rng, rows.max() + 1))
             q *= (wanted / np.sqrt(((h @ q[:, below].T) ** 2).mean(0)))[:, None]
-        bias = unit * regime.bias * np.sqrt(3) * (2 * strata(rng, biases.max() + 1, MARGIN) - 1)
+        bias = unit * regime.bias * np.sqrt(3) * (2 * strata(rng, biases.max() + 1) - 1)
         layers.append(LayerWeights(q[rows][:, below], bias[biases]))
         h, below = phi(case, h @ layers[-1].weight.T + layers[-1].bias), columns
     q = normal_rows(rng, n_classes, below.max() + 1)
