@@ -65,7 +65,7 @@ def test_children_are_named_after_their_init(children):
 
 def test_headline_metrics_before_and_after(children):
     parts = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
-    symmetry = {f"symmetry/{name}" for name in ("broken_step", "first_break", "lasting_break", "predicted_width")}
+    symmetry = {f"symmetry/{name}" for name in ("broken_step", "first_break", "predicted_width")}
     headline = parts | set(PROBES) | symmetry
     for child in children:
         metrics = set(child.data.metrics)

@@ -16,6 +16,10 @@ from pipeline.records import TrialRecord
 
 __all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
 
+# In the records, but not in MLflow, where forty keys a run are enough: the prediction is one of the start
+# already, a tie was there at the start unless symmetry/broken_step is 0, and the clock's arms are the place
+# of the ties that exact arithmetic keeps.
+UNLOGGED = ("init/symmetry/predicted_width", "init/symmetry/broken_step", "symmetry/lasting_break")
 SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
 
 
@@ -33,7 +37,7 @@ def metrics_of(record: TrialRecord, objective: float | None = None) -> list[Metr
         for step, value in sorted(curve.items())
     ]
     last = max(step for curve in curves.values() for step in curve)
-    points += [(name, value, last) for name, value in record.means().items() if name not in curves]
+    points += [(name, value, last) for name, value in record.means().items() if name not in (*curves, *UNLOGGED)]
     points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
     points += [(name, value, last) for name, value in _best(curves).items()]
     if objective is not None:
