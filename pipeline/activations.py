@@ -30,6 +30,7 @@ class Activation:
         max_slope: the maximum of |phi'| over the real line.
         linear_from, linear_to: phi is within 5 % of its tangent inside this open interval.
         bounds: what phi(z) tends to for z to minus and plus infinity; None if it has no bounds.
+        odd: whether phi(-z) = -phi(z).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Activation:
     linear_from: float
     linear_to: float
     bounds: tuple[float, float] | None = None
+    odd: bool = False
 
     def flat(self, z: Tensor) -> Tensor:
         """Where the activation is flat: a boolean tensor of z's shape. NaN is not flat."""
@@ -76,14 +78,14 @@ _TANH_LINEAR = 0.39945811229272615
 ACTIVATIONS: dict[str, Activation] = {
     a.name: a
     for a in (
-        Activation("tanh", nn.Tanh, _tanh_slope, 1.0, -_TANH_LINEAR, _TANH_LINEAR, (-1.0, 1.0)),
+        Activation("tanh", nn.Tanh, _tanh_slope, 1.0, -_TANH_LINEAR, _TANH_LINEAR, (-1.0, 1.0), odd=True),
         Activation("sigmoid", nn.Sigmoid, _sigmoid_slope, 0.25, -2 * _TANH_LINEAR, 2 * _TANH_LINEAR, (0.0, 1.0)),
         Activation("relu", nn.ReLU, _relu_slope, 1.0, 0.0, math.inf),
         # The slope of GELU peaks at z = sqrt(2) with Phi(sqrt 2) + sqrt 2 * density(sqrt 2);
         # z * Phi(z) comes within 5 % of z where Phi(z) = 0.95.
         Activation("gelu", nn.GELU, _gelu_slope, 1.128904145185154786, 1.6448536269514722, math.inf),
         # 1 / (1 + |z|) = 0.95.
-        Activation("softsign", nn.Softsign, _softsign_slope, 1.0, -1 / 19, 1 / 19, (-1.0, 1.0)),
+        Activation("softsign", nn.Softsign, _softsign_slope, 1.0, -1 / 19, 1 / 19, (-1.0, 1.0), odd=True),
     )
 }
 

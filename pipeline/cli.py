@@ -50,6 +50,7 @@ VERBS = {
         Verb("sweep", "search init scale and bias value, confirm the winner, write the report"),
         Verb("train", "train one network and log its run"),
         Verb("diagnose", "the verdict on one network and its data, before training", ("--json",)),
+        Verb("symmetry", "which neurons must stay copies, and what broke the ties of the others", ("--json",)),
         Verb("report", "make the HTML report of a study again"),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
         Verb(

@@ -19,6 +19,7 @@ class MLP(nn.Module):
         depth: hidden layers, at least 1.
         width: units in each hidden layer.
         activation: a name in ``pipeline.activations.ACTIVATIONS``.
+        dropout: share of each hidden layer's activations that a training step sets to 0, in [0, 1).
 
     Shapes:
         ``(batch, *input_shape) -> (batch, n_classes)``.
@@ -31,12 +32,15 @@ class MLP(nn.Module):
         depth: int = 2,
         width: int = 64,
         activation: str = "tanh",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         fan_in = math.prod(input_shape)
         layers: list[nn.Module] = [nn.Flatten()]
         for _ in range(depth):
-            layers += [nn.Linear(fan_in, width), ACTIVATIONS[activation].module()]
+            phi = ACTIVATIONS[activation].module()
+            # In one slot with the activation, so that dropout changes no parameter's name, nor its stream.
+            layers += [nn.Linear(fan_in, width), nn.Sequential(phi, nn.Dropout(dropout)) if dropout else phi]
             fan_in = width
         layers.append(nn.Linear(fan_in, n_classes))
         self.layers = nn.Sequential(*layers)

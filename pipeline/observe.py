@@ -1,5 +1,6 @@
 """What is looked at while a stack trains: losses, accuracies, probes, ties, divergence."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from pipeline.plan import Plan
 from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
+from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
 
 __all__ = ["Observer", "probe_batch", "update_ratio"]
@@ -29,7 +31,10 @@ class Observer:
     def __init__(self, stack: Stack, layers: list[Layer], data: Dataset, plan: Plan) -> None:
         self.stack, self.layers, self.data, self.plan = stack, layers, data, plan
         self.records = [MemberRecord(seed=0) for _ in range(len(stack))]
-        self.clock = TieClock(stack, layers)
+        symmetry = stack_symmetry(stack, layers, data.x_train[:2])
+        self.clock = TieClock(stack, layers, [found.classes if found else None for found in symmetry or []])
+        # Of what is trained: float32 parameters, as they are rounded.
+        self.predicted = [chain_prediction(found, layers).width if found else math.nan for found in symmetry or []]
         steps = plan.epochs * (len(data.x_train) // plan.batch_size)
         self.probe_steps = set(log_spaced(steps, plan.probe_points))
         self.last_step = steps
@@ -53,7 +58,20 @@ class Observer:
         self._probe()
         for i, record in enumerate(self.records):
             record.init = {name: curve[0] for name, curve in record.curves.items()}
-            record.init["symmetry/broken_step"] = float(self.clock.broken_step[i])
+            record.init |= self._symmetry(i)
+
+    def _symmetry(self, member: int) -> dict[str, float]:
+        found = {"symmetry/broken_step": float(self.clock.broken_step[member])}
+        if self.predicted:
+            found["symmetry/predicted_width"] = self.predicted[member]
+        return found
+
+    def _breaks(self, member: int) -> dict[str, float]:
+        """When ties broke, which before the first step is never."""
+        found = {"symmetry/first_break": float(self.clock.first_break[member])}
+        if self.predicted:
+            found["symmetry/lasting_break"] = float(self.clock.lasting_break[member])
+        return found
 
     def after_step(self, loss: Tensor, logits: Tensor, y: Tensor, updates: Parameters) -> None:
         """Call after every step of the optimiser, with what it was made from."""
@@ -92,7 +110,7 @@ class Observer:
             record.final = {name: curve[max(curve)] for name, curve in record.curves.items()}
             record.final["test/loss"] = float(test_loss[i])
             record.final["test/accuracy"] = float(test_accuracy[i])
-            record.final["symmetry/broken_step"] = float(self.clock.broken_step[i])
+            record.final |= self._symmetry(i) | self._breaks(i)
             if self.first_bad[i]:
                 record.diverged_step = int(self.first_bad[i])
             elif not finite[i]:

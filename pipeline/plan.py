@@ -1,9 +1,10 @@
 """What to train: each member's own numbers, and the plan that a stack shares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from pipeline.init import InitSpec
 from pipeline.optim import OptimizerSpec
@@ -13,12 +14,17 @@ __all__ = ["Member", "Plan"]
 
 @dataclass(frozen=True)
 class Member:
-    """What a member doesn't share with its stack."""
+    """What a member doesn't share with its stack.
+
+    Attributes:
+        start: parameters to start from, in place of those that ``init`` draws.
+    """
 
     seed: int
     init: InitSpec
     lr: float = 0.05
     weight_decay: float = 0.0
+    start: Mapping[str, Tensor] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Plan:
         probes: names of probes, measured at ``probe_points`` log-spaced steps on the first
             ``probe_rows`` rows of the training part.
         keep_state: whether the records hold the trained parameters.
+        keep_ties: whether gradients are averaged over the classes of ``pipeline.symmetry``,
+            so that round-off breaks no tie; for MLPs only.
     """
 
     epochs: int = 20
@@ -44,6 +52,7 @@ class Plan:
     probe_points: int = 8
     probe_rows: int = 256
     keep_state: bool = False
+    keep_ties: bool = False
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -21,7 +21,18 @@ from pipeline.stack import Stack, one_thread, slot_independent
 from pipeline.train import build_stack, train
 from pipeline.verdict import Budget, Signs, judge, read_signs
 
-__all__ = ["Job", "check", "load_dataset", "look_ahead", "network", "resolve_device", "run_jobs", "verdicts"]
+__all__ = [
+    "Job",
+    "check",
+    "load_dataset",
+    "look_ahead",
+    "member_of",
+    "network",
+    "plan_of",
+    "resolve_device",
+    "run_jobs",
+    "verdicts",
+]
 
 # What members of one stack may differ in; any other key decides the structure.
 NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay", "seed")
@@ -91,7 +102,7 @@ def _signs(jobs: Sequence[Job]) -> list[Signs]:
     x, y = probe_batch(data, plan)
     layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
     with one_thread():
-        stacks = (build_stack(module, [_member(job) for job in part], data, plan) for part in together)
+        stacks = (build_stack(module, [member_of(job) for job in part], data, plan) for part in together)
         return [signs for stack in stacks for signs in read_signs(stack, layers, x, y, data.n_classes)]
 
 
@@ -116,12 +127,12 @@ def _stacks(jobs: Sequence[Job]) -> list[Sequence[int]]:
 def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[MemberRecord]:
     data, module, plan = _setup(jobs[0].config)
     plan = replace(plan, keep_state=any(job.keep_state for job in jobs))
-    return train(module, data, [_member(job) for job in jobs], plan, on_epoch)
+    return train(module, data, [member_of(job) for job in jobs], plan, on_epoch)
 
 
 def _setup(config: Config) -> tuple[Dataset, torch.nn.Module, Plan]:
     """Data on the device, the network's structure, and the plan that a stack shares."""
-    plan = _plan(config)
+    plan = plan_of(config)
     data = load_dataset(config)
     module = check(config, data)
     return data.to(plan.device, plan.torch_dtype), module, plan
@@ -170,7 +181,8 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
     return module
 
 
-def _member(job: Job) -> Member:
+def member_of(job: Job) -> Member:
+    """What the network of a job doesn't share with its stack."""
     weight, bias, optimizer = job.config.weight_init, job.config.bias_init, job.config.optimizer
     init = InitSpec(
         weight.name,
@@ -183,7 +195,8 @@ def _member(job: Job) -> Member:
     return Member(job.seed, init, optimizer.lr, optimizer.weight_decay)
 
 
-def _plan(config: Config) -> Plan:
+def plan_of(config: Config) -> Plan:
+    """What a configuration shares with the others of its stack, with every probe."""
     shared = config.optimizer.model_dump(exclude={"lr", "weight_decay"})
     return Plan(
         epochs=config.trainer.epochs,

@@ -13,7 +13,7 @@ wherever it sits. Three things make it so, and ``tests/test_stack.py`` checks th
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from pipeline.activations import ACTIVATIONS
-from pipeline.errors import UsageError
+from pipeline.dropout import Masks, refuse_other_dropout, with_masked_dropout
 
 __all__ = ["ROW_BLOCK", "Parameters", "Stack", "one_thread", "padded_size", "slot_independent"]
 
@@ -30,7 +30,10 @@ Parameters = dict[str, Tensor]
 # Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
 ROW_BLOCK = 32
 # Leaf modules whose kernels give each member the same bits in any stack (tests/test_train.py).
-INDEPENDENT = {nn.Linear, nn.LayerNorm, nn.Flatten, nn.Identity, *(a.module for a in ACTIVATIONS.values())}
+INDEPENDENT = {
+    *(nn.Linear, nn.LayerNorm, nn.Flatten, nn.Identity, nn.Dropout),
+    *(a.module for a in ACTIVATIONS.values()),
+}
 # Rows of one evaluation pass, a multiple of ROW_BLOCK; bounds its memory.
 EVALUATION_ROWS = 1024
 
@@ -71,12 +74,6 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, y)
 
 
-def _refuse_dropout(module: nn.Module) -> None:
-    for name, child in module.named_modules():
-        if isinstance(child, nn.modules.dropout._DropoutNd) and child.p > 0:
-            raise UsageError.of(f"model ({name}).p", child.p, "dropout can't be stacked yet; use 0")
-
-
 class Stack:
     """S networks with the structure of ``module``.
 
@@ -85,6 +82,7 @@ class Stack:
         members: the parameters of each, as named by ``module.named_parameters()``.
         dtype: float32 or float64.
         batch_size: rows of a training batch, for padding.
+        seeds: the members', from whose streams dropout draws its masks; without, all are 0.
 
     Attributes:
         parameters: ``{name: (S, *shape)}``; S counts the padding, ``len(stack)`` doesn't.
@@ -98,9 +96,10 @@ class Stack:
         dtype: torch.dtype,
         batch_size: int,
         device: torch.device | str = "cpu",
+        seeds: Sequence[int] = (),
     ) -> None:
-        _refuse_dropout(module)
-        self.module = copy.deepcopy(module).to(device, dtype)
+        refuse_other_dropout(module)
+        self.module = with_masked_dropout(copy.deepcopy(module).to(device, dtype))
         self.count = len(members)
         self.size = padded_size(self.count, batch_size)
         filled = members + members[:1] * (self.size - self.count)
@@ -111,6 +110,8 @@ class Stack:
         self.buffers: Parameters = {
             name: b.expand(self.size, *b.shape).clone() for name, b in self.module.named_buffers()
         }
+        drawn_by = list(seeds) or [0] * self.count
+        self.masks = Masks(self.module, drawn_by + drawn_by[:1] * (self.size - self.count))
         self._gradients: Callable[..., tuple[Parameters, tuple[Tensor, Tensor]]] = vmap(
             grad_and_value(self._loss, has_aux=True)
         )
@@ -128,7 +129,7 @@ class Stack:
         return _cross_entropy(logits, y), logits
 
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
-        """Gradients, losses and logits of every member on its own batch.
+        """Gradients, losses and logits of every member on its own batch, under new dropout masks.
 
         The loss is the mean over the batch; members don't mix, so each gradient is what
         the member alone would get.
@@ -139,8 +140,9 @@ class Stack:
         Returns:
             ``{name: (S, *shape)}``, ``(S,)`` in nats, ``(S, rows, classes)``.
         """
+        masks = self.masks.draw(x[0])
         self.module.train()
-        gradients, (loss, logits) = self._gradients(self.parameters, self.buffers, x, y)
+        gradients, (loss, logits) = self._gradients(self.parameters, self.buffers | masks, x, y)
         return gradients, loss, logits
 
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

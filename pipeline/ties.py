@@ -1,8 +1,10 @@
-"""The clock of ``symmetry/broken_step``: when the last exact tie between neurons broke.
+"""The clock of ``symmetry/first_break`` and ``symmetry/broken_step``: when ties between neurons broke.
 
 Two hidden neurons of a layer are tied while their incoming rows and biases are equal to
 the last bit. A tie is looked for in every step, at the cost of one comparison a neuron.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,29 +24,64 @@ class TieClock:
     Attributes:
         broken_step: ``(count,)``: the first step at which no exact tie is left, -1 while
             there is one.
+        first_break: ``(count,)``: the first step at which a tie of the start was broken, -1
+            while none was.
+        lasting_break: ``(count,)``: the same of ties within a class, which exact arithmetic
+            would keep.
+
+    Args:
+        classes: of each member and hidden layer, as ``pipeline.symmetry`` finds them; None
+            for a member, or nothing at all, where there are none.
     """
 
-    def __init__(self, stack: Stack, layers: list[Layer]) -> None:
+    def __init__(self, stack: Stack, layers: list[Layer], classes: Sequence[list[np.ndarray] | None] = ()) -> None:
         self.stack = stack
         self.layers = [layer for layer in layers if layer.hidden]
         self.broken_step = np.full(len(stack), NEVER)
+        self.first_break = np.full(len(stack), NEVER)
+        self.lasting_break = np.full(len(stack), NEVER)
         # {layer: (member, neuron, its twin)}, for members that still have a tie.
         self.pairs: list[np.ndarray] = [np.empty((0, 3), dtype=np.int64) for _ in self.layers]
         self._rescan(np.arange(len(stack)), step=0)
+        self.lasting = [self._within(i, layer, classes) for i, layer in enumerate(self.layers)]
 
     def tick(self, step: int) -> None:
         """Call after every step of the optimiser."""
+        self._tick_lasting(step)
         watched = np.flatnonzero(self.broken_step == NEVER)
         if not watched.size:
             return
         tied = np.zeros(len(self.stack), dtype=bool)
+        parted = np.zeros(len(self.stack), dtype=bool)
         for layer, pairs in zip(self.layers, self.pairs, strict=True):
             if len(pairs):
-                tied[pairs[self._still_equal(layer, pairs), 0]] = True
+                equal = self._still_equal(layer, pairs)
+                tied[pairs[equal, 0]] = True
+                parted[pairs[~equal, 0]] = True
+        # Every tie of the start is one of a neuron with its class's first, so the first break shows here.
+        self.first_break[parted & (self.first_break == NEVER)] = step
         loose = watched[~tied[watched]]
         if loose.size:
             # None of the twins we knew agree; two others may (a class can split in two).
             self._rescan(loose, step)
+
+    def _tick_lasting(self, step: int) -> None:
+        for layer, pairs in zip(self.layers, self.lasting, strict=True):
+            if len(pairs):
+                self.lasting_break[pairs[~self._still_equal(layer, pairs), 0]] = step
+        if any(map(len, self.lasting)):
+            self.lasting = [pairs[self.lasting_break[pairs[:, 0]] == NEVER] for pairs in self.lasting]
+
+    def _within(self, i: int, layer: Layer, classes: Sequence[list[np.ndarray] | None]) -> np.ndarray:
+        """Twins of hidden layer ``i`` that are in one class."""
+        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
+        pairs = [
+            [m, a, twin]
+            for m, found in enumerate(classes)
+            if found is not None
+            for a, twin in _twins(np.concatenate([rows[m], found[i][:, None].astype(rows.dtype)], 1))
+        ]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 3)
 
     def _rows(self, layer: Layer) -> Tensor:
         weight = self.stack.parameters[layer.weight].detach().flatten(2)

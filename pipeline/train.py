@@ -18,6 +18,7 @@ from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
 from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
+from pipeline.symmetry import Projection
 
 __all__ = ["build_stack", "train"]
 
@@ -78,6 +79,7 @@ def _train(
     optimizer = _optimizer(stack, members, plan)
     layers = trace_layers(stack.module, data.x_train[:2])
     observer = Observer(stack, layers, data, plan)
+    ties = Projection(stack, layers, data.x_train[:2]) if plan.keep_ties else None
     order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
     steps = len(data.x_train) // plan.batch_size
     for epoch in range(plan.epochs):
@@ -86,7 +88,7 @@ def _train(
             rows = indices[:, i * plan.batch_size : (i + 1) * plan.batch_size]
             x, y = data.x_train[rows], data.y_train[rows]
             gradients, loss, logits = stack.gradients(x, y)
-            updates = optimizer.step(gradients)
+            updates = optimizer.step(ties(gradients) if ties else gradients)
             observer.after_step(loss, logits, y, updates)
         observer.after_epoch()
         if on_epoch is not None:
@@ -124,8 +126,9 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 def build_stack(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> Stack:
     """The networks at their start."""
     fit = FitData.of(data.x_train, data.y_train, data.n_classes)
-    initial = [initial_parameters(module, m.init, m.seed, fit) for m in members]
-    return Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device)
+    initial = [dict(m.start) if m.start else initial_parameters(module, m.init, m.seed, fit) for m in members]
+    seeds = [m.seed for m in members]
+    return Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device, seeds)
 
 
 def _optimizer(stack: Stack, members: Sequence[Member], plan: Plan) -> StackedOptimizer:

@@ -9,7 +9,6 @@ import torch
 from networks import NETWORKS, build, fit_data
 from torch import nn
 
-from pipeline.errors import UsageError
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.models import MLP
 from pipeline.optim import OPTIMIZERS, OptimizerSpec, StackedOptimizer
@@ -112,9 +111,3 @@ def test_a_network_of_nan_predicts_nothing(digits):
     state["layers.1.weight"][:] = math.nan
     _, accuracy = Stack(module, [state], torch.float32, 64).evaluate(digits.x_val, digits.y_val)
     assert float(accuracy) == 0
-
-
-def test_dropout_is_refused_by_name():
-    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2))
-    with pytest.raises(UsageError, match=r"model \(1\)\.p=0\.5"):
-        Stack(module, [initial_parameters(module, InitSpec(), 0)], torch.float32, 64)

@@ -64,9 +64,9 @@ def test_children_are_named_after_their_init(children):
 
 
 def test_headline_metrics_before_and_after(children):
-    parts = {f"{part}/{m}" for part in ("train", "val", "test") for m in ("loss", "accuracy")}
+    parts = {f"{part}/accuracy" for part in ("train", "val", "test")} | {"train/loss", "val/loss"}
     probes = {name for name, probe in PROBES.items() if probe.headline}
-    headline = parts | probes | {"symmetry/broken_step"}
+    headline = parts | probes | {"symmetry/broken_step", "symmetry/predicted_width", "verdict/score"}
     for child in children:
         metrics = set(child.data.metrics)
         missing = {name for name in headline - metrics if name != "signal/update_ratio"}  # infinite for zero weights

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -81,3 +82,29 @@ def test_layers_without_bias(bias):
     members = [initial_parameters(module, InitSpec("constant"), 0)]
     found = TieClock(Stack(module, members, torch.float32, 64), trace_layers(module, torch.zeros(2, 3)))
     assert found.broken_step.tolist() == [NEVER]
+
+
+def test_the_first_break_and_the_first_of_a_lasting_tie():
+    module = MLP((3,), 2, depth=1, width=4)
+    state = initial_parameters(module, InitSpec(), 0)
+    state["layers.1.weight"][:] = 1.0
+    free = initial_parameters(module, InitSpec(), 1)
+    stack = Stack(module, [state, free, state], torch.float32, 64)
+    classes = [[np.array([0, 0, 1, 2])], [np.arange(4)], None]
+    found = TieClock(stack, trace_layers(module, torch.zeros(2, 3)), classes)
+    found.tick(1)
+    assert found.first_break.tolist() == found.lasting_break.tolist() == [NEVER] * 3
+    rows = stack.parameters["layers.1.weight"]
+    rows[[0, 2], 2] = 7.0
+    found.tick(2)
+    assert found.first_break.tolist() == [2, NEVER, 2]
+    assert found.lasting_break.tolist() == [NEVER] * 3
+    rows[0, 1] = 8.0
+    found.tick(3)
+    assert found.first_break.tolist() == [2, NEVER, 2]
+    assert found.lasting_break.tolist() == [3, NEVER, NEVER]
+    rows[0, 1] = 1.0
+    rows[0, 0] = 5.0
+    found.tick(4)
+    assert found.lasting_break.tolist() == [3, NEVER, NEVER]
+    assert found.broken_step.tolist() == [NEVER, 0, NEVER]

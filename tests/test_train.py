@@ -9,7 +9,7 @@ import torch
 from networks import NETWORKS, build
 from torch import nn
 
-from pipeline.init import BIASES, WEIGHTS, InitSpec
+from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.models import MLP
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
@@ -101,6 +101,55 @@ def test_random_weights_have_no_tie_and_constant_ones_keep_theirs(digits):
     assert random.init["symmetry/broken_step"] == random.final["symmetry/broken_step"] == 0
     assert constant.init["symmetry/broken_step"] == -1
     assert constant.init["redundancy/effective_width"] == 1 / 8
+    assert random.final["symmetry/predicted_width"] == random.init["symmetry/predicted_width"] == 1
+    assert constant.final["symmetry/predicted_width"] == 1 / 8
+    assert random.final["symmetry/first_break"] == random.final["symmetry/lasting_break"] == -1
+
+
+def test_tied_rows_break_at_the_first_step_where_columns_differ(digits):
+    spec = InitSpec("glorot_normal", weight_layers={"first": ("row_tied", 1.0)})
+    (record,) = train(MLP((64,), 10, 1, 8), digits, [Member(0, spec)], PLAN)
+    assert record.init["symmetry/broken_step"] == -1
+    assert record.final["symmetry/first_break"] == record.final["symmetry/broken_step"] == 1
+    assert record.final["symmetry/lasting_break"] == -1
+    assert record.final["symmetry/predicted_width"] == 1
+
+
+def test_float32_ties_are_those_of_the_rounded_parameters(digits):
+    """Rows that differ by 1e-12 are equal once rounded, so copies are predicted; in float64 they aren't."""
+    start = initial_parameters(MLP((64,), 10, 1, 2), InitSpec("tied"), 0)
+    start["layers.1.weight"][1] += 1e-12
+    member = Member(0, InitSpec(), start=start)
+    plan = replace(PLAN, epochs=1)
+    (rounded,) = train(MLP((64,), 10, 1, 2), digits, [member], plan)
+    (precise,) = train(MLP((64,), 10, 1, 2), digits.to("cpu", torch.float64), [member], replace(plan, dtype="float64"))
+    assert rounded.init["symmetry/predicted_width"] == 0.5
+    assert precise.init["symmetry/predicted_width"] == 1
+
+
+def test_symmetry_is_predicted_for_chains_alone(digits):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 10))
+    (record,) = train(module, digits, [Member(0, InitSpec("tied"))], replace(PLAN, epochs=1))
+    assert "symmetry/broken_step" in record.final
+    assert not {"symmetry/predicted_width", "symmetry/lasting_break"} & {*record.final, *record.init}
+
+
+def test_ties_can_be_kept_by_decree(digits):
+    """Gradients averaged over classes: what round-off does to a float32 training, it doesn't do to this one."""
+    start = initial_parameters(MLP((64,), 10, 2, 12), InitSpec("tied"), 0)
+    row = torch.linspace(0.1, 0.5, 12, dtype=torch.float64)
+    start["layers.3.weight"] = torch.stack([row.roll(i) for i in range(12)])  # sums in another order for each
+    member = Member(0, InitSpec(), lr=0.05, start=start)
+    plan = replace(PLAN, optimizer=OptimizerSpec("sgd", 0.9))
+    (free,) = train(MLP((64,), 10, 2, 12), digits, [member], plan)
+    (kept,) = train(MLP((64,), 10, 2, 12), digits, [member], replace(plan, keep_ties=True))
+    assert free.final["symmetry/lasting_break"] >= 1
+    assert kept.final["symmetry/lasting_break"] == -1
+    rows = kept.state["layers.1.weight"]
+    assert (rows == rows[0]).all()
+    assert not np.array_equal(rows, start["layers.1.weight"].float().numpy())
+    with pytest.raises(ValueError, match="in MLPs only"):
+        train(build("residual", 64, 10), digits, [replace(member, start=None)], replace(plan, keep_ties=True))
 
 
 def test_too_large_weights_saturate(digits):

@@ -30,7 +30,6 @@ def signs(**changes) -> Signs:
         "finite": True,
         "classes": 10,
         "strengths": (1.0, 1.0, 1.0),
-        "sizes": (4096, 4096, 640),
         "slopes": (0.7, 0.7),
         "label_signal": 1.0,
         "label_gradients": (0.5, 0.5, 0.5),

@@ -71,6 +71,7 @@ class MLPModel(Section):
     depth: Annotated[int, Field(ge=1, le=1000)]
     width: Annotated[int, Field(ge=1, le=100_000)]
     activation: str
+    dropout: Annotated[float, Field(ge=0, lt=1)]
 
     @field_validator("activation")
     @classmethod

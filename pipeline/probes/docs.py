@@ -43,9 +43,14 @@ OTHERS = {
     "train/loss, train/accuracy": "mean cross-entropy (nats) and share of hits over an epoch's batches, each taken "
     "before its step; at step 0 over the whole training part",
     "val/loss, val/accuracy": "the same on the validation part, after each epoch",
-    "test/loss, test/accuracy": "the same on the test part, once, at the end",
+    "test/accuracy": "share of hits on the test part, once, at the end",
     "symmetry/broken_step": "first step at which no two units of a hidden layer have equal incoming rows and biases "
     "to the last bit; -1 if some still have at the end",
+    "symmetry/predicted_width": "of an MLP: share of hidden units that are distinct for ever under deterministic "
+    "training, settled from the weights before the first step (`pipeline.symmetry`): classes of copies count once, "
+    "and so do all units that stay constant",
+    "verdict/score": "of the verdict before training, 0..1 (`pipeline.verdict`); the reason is the tag "
+    "`initlab.verdict`",
     "init/NAME": "NAME before the first step (`init/signal/update_ratio`: of the first step)",
     "best/val/accuracy, best/step": "the highest validation accuracy of the mean curve, and its step",
     "spread/NAME": "standard deviation over replicates (ddof 1) of the last value",

@@ -19,6 +19,9 @@ __all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_a
 
 # Where layers.parquet has a value of the whole network instead of a layer's name.
 NETWORK = "(network)"
+# In the records, but not in MLflow, where forty keys a run are enough: the prediction is one of the start
+# already, and when which ties broke is what ``initlab symmetry`` tells.
+UNLOGGED = ("init/symmetry/predicted_width", "symmetry/first_break", "symmetry/lasting_break", "test/loss")
 SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
 
 
@@ -46,7 +49,7 @@ def _trained_metrics(record: TrialRecord, objective: float | None, named: Sequen
         for step, value in sorted(curve.items())
     ]
     last = max(step for curve in curves.values() for step in curve)
-    points += [(name, value, last) for name, value in means.items() if name not in curves]
+    points += [(name, value, last) for name, value in means.items() if name not in (*curves, *UNLOGGED)]
     points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
     points += [(name, value, last) for name, value in _best(curves).items()]
     if objective is not None:

@@ -9,7 +9,6 @@ that could do no more than fit the frequencies of the classes is no sign of life
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from pipeline.layers import Layer
 from pipeline.probes import LayerState, Snapshot, take_snapshot
 from pipeline.stack import Stack
-from pipeline.symmetry import LayerWeights, find_symmetry
+from pipeline.symmetry import chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
 
@@ -33,14 +32,14 @@ class Signs:
         finite: whether all it computes is.
         classes: of the data.
         strengths: for each weighted layer a typical singular value, ||W||_F / sqrt(min(shape)).
-        sizes: for each weighted layer the number of its weights.
         slopes: for each hidden layer the mean of phi'(z) over samples and units.
         label_signal: norm of the covariance of inputs and labels, ||X^T R||_F / rows.
         label_gradients: for each weighted layer the norm of the label loss's gradient.
         reached: how many layers the gradient of the loss reaches.
         flat: share of (unit, sample) where the activation is flat.
         dead_layers: hidden layers, from 1, in which every unit is flat on every sample.
-        widths: for each hidden layer how many distinct neurons there are for ever.
+        widths: for each hidden layer how many distinct neurons there are for ever, settled by
+            the symmetry of a chain; elsewhere all that there are.
         chain: whether the network is a plain chain of linear layers and activations.
         activation: of the first hidden layer; empty if there is none.
         sigma_w2, sigma_b2: mean squared weight times fan-in, and mean squared bias, over
@@ -50,7 +49,6 @@ class Signs:
     finite: bool
     classes: int
     strengths: tuple[float, ...]
-    sizes: tuple[int, ...]
     slopes: tuple[float, ...]
     label_signal: float
     label_gradients: tuple[float, ...]
@@ -84,11 +82,14 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     start = take_snapshot(stack, layers, x, y)
     labelled = take_snapshot(stack, layers, x, y, loss=label_loss)
     signal = float((residual.T @ x.flatten(1)).norm()) / len(x)
-    chain = _is_chain(stack, layers)
-    return [_of_member(start, labelled, i, signal, classes, chain) for i in range(len(stack))]
+    symmetry = stack_symmetry(stack, layers, x[:2])
+    widths = [chain_prediction(of, layers).widths if of else None for of in symmetry or [None] * len(stack)]
+    return [_of_member(start, labelled, i, signal, classes, symmetry is not None, widths[i]) for i in range(len(stack))]
 
 
-def _of_member(start: Snapshot, labelled: Snapshot, i: int, signal: float, classes: int, chain: bool) -> Signs:
+def _of_member(
+    start: Snapshot, labelled: Snapshot, i: int, signal: float, classes: int, chain: bool, widths: list[int] | None
+) -> Signs:
     hidden = start.hidden
     flat = [_flat(layer, i) for layer in hidden]
     units = sum(layer.units for layer in hidden)
@@ -100,42 +101,18 @@ def _of_member(start: Snapshot, labelled: Snapshot, i: int, signal: float, class
         finite=bool(start.valid[i] and labelled.valid[i]),
         classes=classes,
         strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
-        sizes=tuple(layer.weight[i].numel() for layer in start.layers),
         slopes=tuple(_mean_slope(layer, i) for layer in hidden),
         label_signal=signal,
         label_gradients=label_gradients,
         reached=sum(g > REACHED * max(gradients, default=0.0) for g in gradients),
         flat=sum(float(f.double().sum()) / len(f) for f in flat) / units if units else 0.0,
         dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
-        widths=_widths(start, i, chain),
+        widths=tuple(widths or [layer.units for layer in hidden]),
         chain=chain,
         activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
         sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
         sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
     )
-
-
-def _is_chain(stack: Stack, layers: Sequence[Layer]) -> bool:
-    """Whether each layer reads the one before through its activation and nothing else."""
-    weights = [stack.module.get_parameter(layer.weight) for layer in layers]
-    others = set(dict(stack.module.named_parameters())) - {layer.weight for layer in layers}
-    others -= {layer.bias for layer in layers if layer.bias}
-    fits = all(b.shape[1] == a.shape[0] for a, b in pairwise(weights))
-    return (
-        bool(layers)
-        and fits
-        and not others
-        and all(w.ndim == 2 for w in weights)
-        and all(la.hidden for la in layers[:-1])
-    )
-
-
-def _widths(start: Snapshot, i: int, chain: bool) -> tuple[int, ...]:
-    """Distinct neurons for ever: settled by the symmetry of a chain, elsewhere all that can be."""
-    if not chain or not start.hidden or not bool(start.valid[i]):
-        return tuple(layer.units for layer in start.hidden)
-    weights = [LayerWeights(la.weight[i].cpu().numpy(), la.bias[i].cpu().numpy()) for la in start.layers]
-    return tuple(find_symmetry(weights).widths)
 
 
 def _flat(layer: LayerState, i: int) -> Tensor:
