@@ -97,7 +97,7 @@ def look_ahead(jobs: Sequence[Job]) -> list[tuple[Signs, Verdict]]:
 
 def _signs(jobs: Sequence[Job]) -> list[Signs]:
     """The signs of networks of one structure at their start, in a stack where that changes no bit of them."""
-    data, module, plan = _setup(jobs[0].config)
+    data, module, plan = _setup(jobs[0])
     together = [jobs] if slot_independent(module) else [[job] for job in jobs]
     x, y = probe_batch(data, plan)
     layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
@@ -125,16 +125,29 @@ def _stacks(jobs: Sequence[Job]) -> list[Sequence[int]]:
 
 
 def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[MemberRecord]:
-    data, module, plan = _setup(jobs[0].config)
+    data, module, plan = _setup(jobs[0])
     plan = replace(plan, keep_state=any(job.keep_state for job in jobs))
     return train(module, data, [member_of(job) for job in jobs], plan, on_epoch)
 
 
-def _setup(config: Config) -> tuple[Dataset, torch.nn.Module, Plan]:
+@dataclass(frozen=True)
+class _Structure:
+    """A configuration, equal to all others whose networks can share its stack."""
+
+    key: str
+    config: Config = field(compare=False)
+
+
+def _setup(job: Job) -> tuple[Dataset, torch.nn.Module, Plan]:
     """Data on the device, the network's structure, and the plan that a stack shares."""
-    plan = plan_of(config)
-    data = load_dataset(config)
-    module = check(config, data)
+    return _set_up(_Structure(job.structure, job.config))
+
+
+@lru_cache(maxsize=4)
+def _set_up(of: _Structure) -> tuple[Dataset, torch.nn.Module, Plan]:
+    plan = plan_of(of.config)
+    data = load_dataset(of.config)
+    module = check(of.config, data)
     return data.to(plan.device, plan.torch_dtype), module, plan
 
 

@@ -21,6 +21,7 @@ test them (``docs/verdict.md``).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.records import Verdict
 from pipeline.theory import NONLINEARITIES, MeanField
@@ -102,7 +103,13 @@ def depth_limit(signs: Signs) -> float:
     """6 xi_c at the measured variances of weights and biases; inf where theory has no say."""
     if signs.activation not in NONLINEARITIES or not signs.chain or signs.sigma_w2 <= 0:
         return math.inf
-    return MeanField(signs.activation, signs.sigma_w2, signs.sigma_b2).depth_limit
+    # Replicates differ by less than two digits, and the search for a fixed point takes a while.
+    return _depth_limit(signs.activation, float(f"{signs.sigma_w2:.1e}"), float(f"{signs.sigma_b2:.1e}"))
+
+
+@lru_cache(maxsize=1024)
+def _depth_limit(activation: str, sigma_w2: float, sigma_b2: float) -> float:
+    return MeanField(activation, sigma_w2, sigma_b2).depth_limit
 
 
 def _sentence(signs: Signs, budget: Budget, factors: _Factors, steps: float, limit: float) -> str:
