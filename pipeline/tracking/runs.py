@@ -15,6 +15,7 @@ from pipeline.names import run_title
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
+    chance,
     dataset_input,
     identity_tags,
     metrics_of,
@@ -85,6 +86,8 @@ class StudyTracker:
                 self._describe()
             return
         tags = identity_tags("study", self.config, self.study, self.data.digest)
+        if self.config.study.question:
+            tags["initlab.question"] = self.config.study.question
         run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
         self.parent = run.info.run_id
         self._describe()
@@ -96,6 +99,7 @@ class StudyTracker:
             "search.replicates": self.config.search.replicates,
             "search.objective": self.config.search.objective,
             "search.axes": ",".join(self.axes),
+            "dataset.chance": chance(self.data),
         }
         # What differs from child to child is no property of the study.
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
@@ -173,7 +177,7 @@ def _write_run(
 ) -> str:
     client = store.client
     run = client.create_run(
-        store.experiment, start_time=int(started * 1000), tags=dict(tags), run_name=run_title(config)
+        store.experiment, start_time=int(started * 1000), tags=dict(tags), run_name=run_title(config, values)
     )
     run_id: str = run.info.run_id
     try:
