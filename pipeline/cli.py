@@ -24,12 +24,14 @@ class Verb:
 
     Attributes:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
+        relays: whether its function gets the overrides as well, to hand them on to other commands.
     """
 
     name: str
     help: str
     flags: tuple[str, ...] = ()
     kind: str = "Config"
+    relays: bool = False
 
     def compose(self, overrides: Sequence[str]) -> "Section":
         # Imported here: it takes seconds, which help and typing errors need not wait for.
@@ -41,7 +43,7 @@ class Verb:
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
         config = self.compose(overrides)
         function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
-        return function(config, flags)
+        return function(config, flags, overrides) if self.relays else function(config, flags)
 
 
 VERBS = {
@@ -50,6 +52,7 @@ VERBS = {
         Verb("sweep", "search init scale and bias value, confirm the winner, write the report"),
         Verb("train", "train one network and log its run"),
         Verb("report", "make the HTML report of a study again"),
+        Verb("answers", "answer the seven questions by experiment", relays=True),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
         Verb(
             "theory",

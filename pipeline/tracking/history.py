@@ -1,8 +1,12 @@
 """Reads a study back from MLflow, for reports: what is shown is what was stored."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 from mlflow.entities import Run
 
 from pipeline.config import Config
@@ -52,6 +56,13 @@ class StudyRuns:
         """The question that the study answers, if it answers one."""
         found: str | None = self.parent.data.tags.get("initlab.question")
         return found
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The study's resolved configuration, as nested dicts."""
+        path = Path(self.store.client.download_artifacts(self.parent.info.run_id, "config.yaml"))
+        tree: dict[str, Any] = yaml.safe_load(path.read_text())
+        return tree
 
     @property
     def finished(self) -> bool:
