@@ -4,7 +4,6 @@ from pipeline.answers.answer import Answer, CellResult, Finding, answer
 from pipeline.answers.claims import label
 from pipeline.answers.picture import picture
 from pipeline.answers.questions import QUESTIONS
-from pipeline.answers.sentences import contrast
 from pipeline.answers.verdict import RULES
 
-__all__ = ["QUESTIONS", "RULES", "Answer", "CellResult", "Finding", "answer", "contrast", "label", "picture"]
+__all__ = ["QUESTIONS", "RULES", "Answer", "CellResult", "Finding", "answer", "label", "picture"]

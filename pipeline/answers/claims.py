@@ -33,6 +33,7 @@ class Claim:
     Attributes:
         text: the claim, true where the difference is as ``kind`` says.
         kind: ``more``: the difference is above ``margin``; ``same``: it lies within +-``margin``.
+        noun: goes before an arm that is a number.
         b: an arm; None stands for the accuracy of always guessing the commonest class.
         b_metric: the metric of ``b``, where that is another one.
     """
@@ -44,6 +45,16 @@ class Claim:
     kind: Literal["more", "same"]
     margin: float
     b_metric: str | None = None
+    noun: str = ""
+
+    @property
+    def contrast(self) -> str:
+        """The difference that is tested, in words."""
+        name = label(self.metric)
+        start = f"{name[0].upper()}{name[1:]} of {self.noun}{self.a}"
+        if self.b_metric is not None:
+            return f"{start} minus its {label(self.b_metric)}"
+        return f"{start} minus that of {self.noun + self.b if self.b is not None else 'guessing'}"
 
     @property
     def bounds(self) -> tuple[float, ...]:

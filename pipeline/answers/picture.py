@@ -121,7 +121,10 @@ def _panel(ax: Axes, lines: Sequence[Line]) -> None:
 
 def _ticks(ax: Axes, measured: Measured, numeric: str | None) -> None:
     if numeric is not None:
+        arms = [float(arm) for arm in measured.arms]
         ax.set_xscale("log")
+        ax.set_xticks(arms, [f"{arm:g}" for arm in arms])
+        ax.minorticks_off()
         ax.set_xlabel(numeric)
         return
     depths = sorted({depth for _, depth in measured.cells})
@@ -139,7 +142,7 @@ def _wrapped(text: str) -> str:
     """A label of at most two or three short lines."""
     lines = [""]
     for word in text.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= 18:
+        if lines[-1] and len(lines[-1]) + len(word) >= 22:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines)

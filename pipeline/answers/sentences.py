@@ -9,7 +9,7 @@ from pipeline.answers.measured import Measured
 from pipeline.answers.statistics import Spread
 from pipeline.answers.verdict import Cell, Judgement, where
 
-__all__ = ["claim_sentence", "contrast", "short_sentences"]
+__all__ = ["claim_sentence", "short_sentences"]
 
 NEAR = 0.02
 """Arms whose mean accuracy is within this of the best one's count as trained."""
@@ -26,15 +26,7 @@ def claim_sentence(claim: Claim, judgement: Judgement, differences: Mapping[Cell
         for outcome, cells in judgement.cells.items()
         if cells
     ]
-    return f"{contrast(claim)}: {', '.join(parts)}."
-
-
-def contrast(claim: Claim) -> str:
-    """The difference that is tested, in words."""
-    name = label(claim.metric)
-    if claim.b_metric is not None:
-        return f"{name[0].upper()}{name[1:]} of {claim.a}, minus its {label(claim.b_metric)}"
-    return f"{name[0].upper()}{name[1:]} of {claim.a} minus {f'that of {claim.b}' if claim.b else 'that of guessing'}"
+    return f"{claim.contrast}: {', '.join(parts)}."
 
 
 def _at(place: str) -> str:
@@ -60,7 +52,8 @@ def _hopeless(measured: Measured) -> str:
     cells = [cell for cell, mean in best.items() if mean < measured.chance + LEARNS]
     if not cells:
         return ""
-    return f" No arm learns for {where(cells, measured.cells)} (best {max(best[cell] for cell in cells):.3f})."
+    place = "anywhere" if len(cells) == len(best) else f"for {where(cells, measured.cells)}"
+    return f" No arm learns {place} (best {max(best[cell] for cell in cells):.3f})."
 
 
 def _subject(question: Question, measured: Measured, activation: str) -> str:

@@ -83,17 +83,18 @@ def where(chosen: Sequence[Cell], among: Sequence[Cell]) -> str:
 
 
 def _grouped(chosen: Sequence[Cell], among: Sequence[Cell], outer: int) -> str:
+    inner = {
+        value: [c[1 - outer] for c in chosen if c[outer] == value] for value in dict.fromkeys(c[outer] for c in among)
+    }
+    whole = {value for value, found in inner.items() if len(found) == sum(c[outer] == value for c in among)}
+    mixed = any(found and value not in whole for value, found in inner.items())
     parts = []
-    for value in dict.fromkeys(cell[outer] for cell in among):
-        inner = [cell[1 - outer] for cell in chosen if cell[outer] == value]
-        whole = len(inner) == sum(cell[outer] == value for cell in among)
-        if inner:
-            parts.append(_words(value, outer) + ("" if whole else _inner(inner, outer)))
+    for value, found in inner.items():
+        if value in whole:
+            parts.append(f"depth {value}" if outer == 1 else f"{value}{' at every depth' if mixed else ''}")
+        elif found:
+            parts.append((f"depth {value}" if outer == 1 else str(value)) + _inner(found, outer))
     return "; ".join(parts)
-
-
-def _words(value: str | int, factor: int) -> str:
-    return f"depth {value}" if factor == 1 else str(value)
 
 
 def _inner(values: Sequence[str | int], outer: int) -> str:

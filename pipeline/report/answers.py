@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.answers import RULES, Answer, CellResult, Finding, contrast, label, picture
+from pipeline.answers import RULES, Answer, CellResult, Finding, label, picture
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.report.pages import html_environment, markdown_environment, publish
@@ -80,7 +80,7 @@ def _numbers(answer: Answer, metric: str) -> Grid:
 def _tests(finding: Finding) -> Grid:
     head = ["activation", "depth", "difference", "95 % interval", "d_z", "seeds", "p (Holm)", "says"]
     return Grid(
-        f"{finding.claim.text} {contrast(finding.claim)}; margin {finding.claim.margin:g}.", head, _rows(finding)
+        f"{finding.claim.text} {finding.claim.contrast}; margin {finding.claim.margin:g}.", head, _rows(finding)
     )
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.answers import Answer, answer
+from pipeline.answers import QUESTIONS, Answer, answer
 from pipeline.children import cores, run_all
 from pipeline.config import Config, compose
 from pipeline.console import say, table
@@ -29,7 +29,7 @@ def answers(config: Config, flags: Sequence[str], overrides: Sequence[str]) -> i
         runs |= {name: read_study(study, study_name(study)) for name, study in missing.items()}
     else:
         say(f"all {len(studies)} studies are there already, nothing to train")
-    found = [_answer(name, runs[name]) for name in studies]
+    found = [told for name in studies if (told := answer(runs[name])) is not None]
     written = write_answers(config, found)
     say("", *_verdicts(found), "", f"{time.monotonic() - started:.0f} s; the answers, and the report of each study:")
     say(*map(str, [*written, *(_report(study, runs[name]) for name, study in studies.items())]))
@@ -45,10 +45,17 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
     studies: dict[str, Config] = {}
     for name in config.report.questions:
         studies[name] = compose([f"experiment={name}", *overrides])
-    for study in studies.values():
-        check(study, load_dataset(study))
-        axes_of(study)
+    for of, study in studies.items():
+        _check(of, study)
     return studies
+
+
+def _check(name: str, study: Config) -> None:
+    """Finds out before anything is trained whether a study could run and be answered from."""
+    check(study, load_dataset(study))
+    arms = QUESTIONS[name].arms
+    if arms not in (axis.key for axis in axes_of(study)):
+        raise UsageError.of(f"search.space.{arms}", None, f"{name} compares its arms, so they must stay an axis")
 
 
 def _whole(study: Config) -> StudyRuns | None:
@@ -69,13 +76,6 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
     longest_first = sorted(missing, key=lambda name: -sizes[name])
     commands = {name: ["sweep", f"experiment={name}", *overrides] for name in longest_first}
     run_all(commands, at_once, lambda name, seconds: say(f"{name}: {sizes[name]} trials, {seconds:.0f} s"))
-
-
-def _answer(name: str, runs: StudyRuns) -> Answer:
-    found = answer(runs)
-    if found is None:
-        raise UsageError(f"search.space: {name} compares its arms, so they must stay an axis")
-    return found
 
 
 def _report(study: Config, runs: StudyRuns) -> Path:
