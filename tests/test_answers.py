@@ -142,6 +142,7 @@ def test_a_verdict_on_nothing_is_not_settled():
         ([("tanh", 1), ("tanh", 10)], "tanh"),
         ([("tanh", 1)], "tanh at depth 1"),
         ([("tanh", 1), ("relu", 1), ("relu", 10)], "depth 1; depth 10 with relu"),
+        ([("tanh", 1), ("tanh", 10), ("relu", 10)], "depth 10; depth 1 with tanh"),
         ([("tanh", 1), ("relu", 10)], "tanh at depth 1; relu at depth 10"),
     ],
 )

@@ -83,21 +83,21 @@ def where(chosen: Sequence[Cell], among: Sequence[Cell]) -> str:
 
 
 def _grouped(chosen: Sequence[Cell], among: Sequence[Cell], outer: int) -> str:
-    inner = {
-        value: [c[1 - outer] for c in chosen if c[outer] == value] for value in dict.fromkeys(c[outer] for c in among)
-    }
-    whole = {value for value, found in inner.items() if len(found) == sum(c[outer] == value for c in among)}
-    mixed = any(found and value not in whole for value, found in inner.items())
-    parts = []
-    for value, found in inner.items():
-        if value in whole:
-            parts.append(f"depth {value}" if outer == 1 else f"{value}{' at every depth' if mixed else ''}")
-        elif found:
-            parts.append((f"depth {value}" if outer == 1 else str(value)) + _inner(found, outer))
-    return "; ".join(parts)
+    """The cells by one factor: values that they hold whole, then those that they hold in part."""
+    whole, parts = [], []
+    for value in dict.fromkeys(cell[outer] for cell in among):
+        inner = [cell[1 - outer] for cell in chosen if cell[outer] == value]
+        if len(inner) == sum(cell[outer] == value for cell in among):
+            whole.append(value)
+        elif inner:
+            parts.append(f"depth {value} with {_listed(inner)}" if outer == 1 else f"{value} at depth {_listed(inner)}")
+    if not whole:
+        return "; ".join(parts)
+    first = f"depth {_listed(whole)}" if outer == 1 else f"{_listed(whole)}{' at every depth' if parts else ''}"
+    return "; ".join([first, *parts])
 
 
-def _inner(values: Sequence[str | int], outer: int) -> str:
+def _listed(values: Sequence[str | int]) -> str:
+    """``tanh, sigmoid and relu``."""
     *most, last = map(str, values)
-    listed = f"{', '.join(most)} and {last}" if most else last
-    return f" with {listed}" if outer == 1 else f" at depth {listed}"
+    return f"{', '.join(most)} and {last}" if most else last
