@@ -17,6 +17,7 @@ from pipeline.interrupt import Terminated, check, deferred
 __all__ = ["cores", "run_all"]
 
 POLL_S = 0.1
+ON_POLL_S = 1.0
 PATIENCE_S = 60.0
 
 
@@ -33,7 +34,10 @@ def cores() -> int:
 
 
 def run_all(
-    commands: Mapping[str, Sequence[str]], at_once: int, on_end: Callable[[str, float], None] | None = None
+    commands: Mapping[str, Sequence[str]],
+    at_once: int,
+    on_end: Callable[[str, float], None] | None = None,
+    on_poll: Callable[[], None] | None = None,
 ) -> None:
     """Runs ``initlab COMMAND`` for each named command, ``at_once`` at a time, in their order.
 
@@ -41,15 +45,22 @@ def run_all(
 
     Args:
         on_end: called with a command's name and the seconds it took, as it ends.
+        on_poll: called every second or so while they run.
 
     Raises:
         InitlabError: the first failure, with the child's own message; the others are ended.
     """
     with deferred():
-        _run_all(dict(commands), at_once, on_end)
+        _run_all(dict(commands), at_once, on_end, on_poll)
 
 
-def _run_all(waiting: dict[str, Sequence[str]], at_once: int, on_end: Callable[[str, float], None] | None) -> None:
+def _run_all(
+    waiting: dict[str, Sequence[str]],
+    at_once: int,
+    on_end: Callable[[str, float], None] | None,
+    on_poll: Callable[[], None] | None,
+) -> None:
+    polled = time.monotonic()
     running: dict[str, _Child] = {}
     try:
         while waiting or running:
@@ -61,6 +72,9 @@ def _run_all(waiting: dict[str, Sequence[str]], at_once: int, on_end: Callable[[
                 _check(name, child)
                 if on_end is not None:
                     on_end(name, time.monotonic() - child.started)
+            if on_poll is not None and time.monotonic() - polled > ON_POLL_S:
+                polled = time.monotonic()
+                on_poll()
             time.sleep(POLL_S)
             check()
     except BaseException as error:

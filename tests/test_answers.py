@@ -114,11 +114,11 @@ def test_the_outcome_of_a_cell(claim, mean, p, expected):
     ("outcomes", "expected"),
     [  # tanh at depth 1 and 10, relu at depth 1 and 10
         ("yes yes yes yes", "supported"),
-        ("yes yes yes unclear", "supported"),
+        ("yes yes yes unclear", "supported; unclear for relu at depth 10"),
         ("no no no no", "refuted"),
-        ("unclear no unclear no", "refuted"),
+        ("unclear no unclear no", "refuted; unclear for depth 1"),
         ("yes no yes no", "depends on depth"),
-        ("yes unclear yes no", "depends on depth"),
+        ("yes unclear yes no", "depends on depth; unclear for tanh at depth 10"),
         ("yes yes no no", "depends on activation"),
         ("yes no no yes", "depends on activation and depth"),
         ("yes no no no", "depends on activation and depth"),
@@ -210,6 +210,8 @@ def test_sentences_hold_the_numbers():
     assert first.startswith("tanh, a: test accuracy 0.920 [0.666, 1.174] at depth 1, ")
     assert "(b: 0.500, 0.500)" in first
     assert last == "Always guessing the commonest class scores 0.100."
+    (refuted,) = _findings(question(MORE), made_up({"a": [0.5, 0.5], "b": [0.5, 0.5]}))
+    assert refuted.sentence.endswith(": it holds nowhere (+0.000).")
     best = short_sentences(question(MORE, short="best", subject="b"), measured)[0]
     assert "at depth 10 the best is a with 0.920 (b 0.500, worst b 0.500)" in best
 
@@ -265,3 +267,7 @@ def test_rules_are_on_both_pages(quick, home):
 
 def test_pictures_are_the_same_every_time():
     assert picture(hostile()) == picture(hostile())
+
+
+def test_the_configuration_knows_the_questions():
+    assert compose([]).report.questions == list(QUESTIONS)

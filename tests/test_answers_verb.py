@@ -22,7 +22,7 @@ def test_signals_reach_the_children(home, number, code):
     process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     locks = home / "mlruns" / "optuna"
     for _ in range(600):
-        if len(list(locks.glob("*.journal"))) == 2:
+        if len(list(locks.glob("*.lock"))) == 2:
             break
         time.sleep(0.1)
     process.send_signal(number)

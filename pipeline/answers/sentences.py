@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.answers.claims import ACCURACY, Claim, Question, label
 from pipeline.answers.measured import Measured
 from pipeline.answers.statistics import Spread
-from pipeline.answers.verdict import Cell, Judgement, where
+from pipeline.answers.verdict import Cell, Judgement, Outcome, where
 
 __all__ = ["claim_sentence", "short_sentences"]
 
@@ -20,17 +20,18 @@ LEARNS = 0.1
 def claim_sentence(claim: Claim, judgement: Judgement, differences: Mapping[Cell, float]) -> str:
     """Where the claim holds, where it doesn't, and by how much."""
     every = list(differences)
-    verbs = {"yes": "it holds", "no": "it does not hold", "unclear": "it is unclear"}
     parts = [
-        f"{verbs[outcome]} {_at(where(cells, every))} ({_range([differences[c] for c in cells])})"
+        f"{_holds(outcome, where(cells, every))} ({_range([differences[c] for c in cells])})"
         for outcome, cells in judgement.cells.items()
         if cells
     ]
     return f"{claim.contrast}: {', '.join(parts)}."
 
 
-def _at(place: str) -> str:
-    return place if place == "everywhere" else f"for {place}"
+def _holds(outcome: Outcome, place: str) -> str:
+    if place == "everywhere":
+        return {"yes": "it holds everywhere", "no": "it holds nowhere", "unclear": "it is unclear everywhere"}[outcome]
+    return {"yes": "it holds", "no": "it does not hold", "unclear": "it is unclear"}[outcome] + f" for {place}"
 
 
 def _range(values: list[float]) -> str:
@@ -90,6 +91,9 @@ def _best(question: Question, measured: Measured, activation: str) -> str:
     for cell in (c for c in measured.cells if c[0] == activation):
         means = _means(measured, cell)
         best = max(means, key=lambda arm: means[arm])
+        if means[best] < measured.chance + LEARNS:
+            parts.append(f"at depth {cell[1]} none learns (best {means[best]:.3f})")
+            continue
         beside = f"{question.subject} {means[question.subject]:.3f}, " if question.subject in means else ""
         worst = min(means, key=lambda arm: means[arm])
         parts.append(

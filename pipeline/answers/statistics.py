@@ -10,6 +10,7 @@ from scipy import stats
 __all__ = ["Comparison", "Spread", "compare", "holm", "spread"]
 
 LEVEL = 0.95
+EQUAL = 1e-12  # differences that should be equal differ by the rounding of a subtraction
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def compare(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, bo
     if difference.count < 2:
         return Comparison(difference, math.nan, 1.0)
     away = min(abs(difference.mean - bound) for bound in bounds)
-    if difference.std == 0:
-        effect = math.copysign(math.inf, difference.mean) if difference.mean else 0.0
-        return Comparison(difference, effect, 0.0 if away else 1.0)
+    if difference.std < EQUAL:
+        effect = math.copysign(math.inf, difference.mean) if abs(difference.mean) > EQUAL else 0.0
+        return Comparison(difference, effect, 0.0 if away > EQUAL else 1.0)
     t = away / (difference.std / math.sqrt(difference.count))
     return Comparison(difference, difference.mean / difference.std, float(2 * stats.t.sf(t, difference.count - 1)))
 

@@ -11,6 +11,7 @@ __all__ = ["ALPHA", "FACTORS", "RULES", "Cell", "Outcome", "judge", "outcome_of"
 
 ALPHA = 0.05
 FACTORS = ("activation", "depth")
+NOT_SETTLED = "not settled"
 
 RULES = (
     "A cell is one activation at one depth. In each, the same seeds are trained under both arms of a claim, and "
@@ -20,7 +21,8 @@ RULES = (
     "the margin, no if it is on the other. Otherwise it is unclear.",
     "A claim is supported if every settled cell says yes and refuted if every one says no. Where they differ, it "
     "depends on depth if cells of one depth agree, else on activation if cells of one activation agree, else on "
-    "activation and depth. If more than half of the cells are unclear it is not settled.",
+    "activation and depth. Unclear cells are named; if more than half of the "
+    "cells are unclear, it is not settled.",
     "Intervals are 95 % confidence intervals (t) of a mean over seeds, not corrected. The effect size is Cohen's d_z: "
     "the mean difference over the standard deviation of the differences. A network that diverged has accuracy 0; in "
     "other metrics its pair is left out.",
@@ -34,7 +36,7 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is said of a claim: ``label``, and the cells of each outcome."""
+    """What is said of a claim: ``label``, which names the unclear cells, and the cells of each outcome."""
 
     label: str
     cells: Mapping[Outcome, Sequence[Cell]]
@@ -51,13 +53,16 @@ def judge(outcomes: Mapping[Cell, Outcome]) -> Judgement:
     """The verdict over all cells."""
     kinds: tuple[Outcome, ...] = ("yes", "no", "unclear")
     cells = {kind: [cell for cell, outcome in outcomes.items() if outcome == kind] for kind in kinds}
-    return Judgement(_label(outcomes, len(cells["unclear"])), cells)
+    label = _label(outcomes, len(cells["unclear"]))
+    if cells["unclear"] and label != NOT_SETTLED:
+        label += f"; unclear for {where(cells['unclear'], list(outcomes))}"
+    return Judgement(label, cells)
 
 
 def _label(outcomes: Mapping[Cell, Outcome], unclear: int) -> str:
     settled = {cell: outcome for cell, outcome in outcomes.items() if outcome != "unclear"}
     if 2 * unclear > len(outcomes) or not settled:
-        return "not settled"
+        return NOT_SETTLED
     if len(set(settled.values())) == 1:
         return "supported" if "yes" in settled.values() else "refuted"
     for name in ("depth", "activation"):

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.records import TrialRecord
 from pipeline.search.sampler import LOST, grid_size, make_sampler
 from pipeline.search.space import Axis, axes_of, settings
 
-__all__ = ["Asked", "Search", "StudyStatus", "planned", "studies", "study_name"]
+__all__ = ["Asked", "Search", "StudyStatus", "planned", "studies", "study_name", "trial_counter"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -284,6 +284,18 @@ def studies(config: Config) -> list[StudyStatus]:
         except DAMAGED:
             found.append(StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None))
     return found
+
+
+def trial_counter(config: Config) -> Callable[[], int]:
+    """A function that tells how many trials of a study have a result, whoever runs it."""
+    name = study_name(config)
+    storage, _ = _storage(config, name)
+
+    def count() -> int:
+        ids = [study._study_id for study in storage.get_all_studies() if study.study_name == name]
+        return sum(storage.get_n_trials(i, TrialState.COMPLETE) for i in ids)
+
+    return count
 
 
 def _statuses(storage: BaseStorage, store: str) -> list[StudyStatus]:

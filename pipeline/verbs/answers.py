@@ -7,11 +7,11 @@ from pathlib import Path
 from pipeline.answers import QUESTIONS, Answer, answer
 from pipeline.children import cores, run_all
 from pipeline.config import Config, compose
-from pipeline.console import say, table
+from pipeline.console import progress, say, table
 from pipeline.errors import UsageError
 from pipeline.report import build_report, report_path, write_answers
 from pipeline.runner import check, load_dataset
-from pipeline.search import axes_of, planned, study_name
+from pipeline.search import axes_of, planned, study_name, trial_counter
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study
 
 __all__ = ["answers"]
@@ -75,7 +75,14 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
     open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
     longest_first = sorted(missing, key=lambda name: -sizes[name])
     commands = {name: ["sweep", f"experiment={name}", *overrides] for name in longest_first}
-    run_all(commands, at_once, lambda name, seconds: say(f"{name}: {sizes[name]} trials, {seconds:.0f} s"))
+    counters = [trial_counter(study) for study in missing.values()]
+    with progress(sum(sizes.values()), 0, "trials") as bar:
+        run_all(
+            commands,
+            at_once,
+            on_end=lambda name, seconds: bar.say(f"{name}: {sizes[name]} trials, {seconds:.0f} s"),
+            on_poll=lambda: bar.update(sum(count() for count in counters)),
+        )
 
 
 def _report(study: Config, runs: StudyRuns) -> Path:
