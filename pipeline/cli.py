@@ -24,6 +24,7 @@ class Verb:
 
     Attributes:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
+        base: overrides that its configuration starts from, before the user's.
         relays: whether its function gets the overrides as well, to hand them on to other commands.
     """
 
@@ -31,6 +32,7 @@ class Verb:
     help: str
     flags: tuple[str, ...] = ()
     kind: str = "Config"
+    base: tuple[str, ...] = ()
     relays: bool = False
 
     def compose(self, overrides: Sequence[str]) -> "Section":
@@ -38,7 +40,7 @@ class Verb:
         from pipeline import config
 
         kind: type[Section] = getattr(config, self.kind)
-        return config.compose_as(kind, overrides)
+        return config.compose_as(kind, [*self.base, *overrides])
 
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
         config = self.compose(overrides)
@@ -52,7 +54,8 @@ VERBS = {
         Verb("sweep", "search init scale and bias value, confirm the winner, write the report"),
         Verb("train", "train one network and log its run"),
         Verb("report", "make the HTML report of a study again"),
-        Verb("answers", "answer the seven questions by experiment", relays=True),
+        # The first question stands for all: their experiments have the same keys, with few exceptions.
+        Verb("answers", "answer the seven questions by experiment", base=("experiment=q1",), relays=True),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
         Verb(
             "theory",

@@ -73,7 +73,7 @@ def test_answers_from_the_command_to_the_pages(home):
     ("overrides", "expected"),
     [
         (["study.name=x"], "study.name=x: can't be given here"),
-        (["experiment=q1"], "study.question=q1: can't be given here"),
+        (["experiment=q1"], "experiment=q1: can't be given here"),
         (["report.questions=[q9]"], "report.questions.0=q9"),
         (["trainer.batch_size=2000"], "trainer.batch_size=2000"),
         (["report.questions=[q1]", "search.space.arm=null"], "q1 compares its arms"),

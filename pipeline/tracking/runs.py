@@ -58,6 +58,18 @@ def finished_children(store: Store, parent: str) -> list[Run]:
             return runs
 
 
+def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
+    """Names the dataset of a run.
+
+    MLflow looks whether it knows the dataset and adds it if not. Of two processes that do
+    so at once one is refused; by then the dataset is known, so it asks again.
+    """
+    try:
+        store.client.log_inputs(run_id, datasets=[inputs])
+    except MlflowException:
+        store.client.log_inputs(run_id, datasets=[inputs])
+
+
 class StudyTracker:
     """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training."""
 
@@ -104,7 +116,7 @@ class StudyTracker:
         # What differs from child to child is no property of the study.
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
         client.log_batch(self.parent, params=kept)
-        client.log_inputs(self.parent, datasets=[self._dataset()])
+        log_dataset(self.store, self.parent, self._dataset())
         with tempfile.TemporaryDirectory() as folder:
             write_artifacts(Path(folder), self.config)
             client.log_artifacts(self.parent, folder)
@@ -181,7 +193,7 @@ def _write_run(
     )
     run_id: str = run.info.run_id
     try:
-        client.log_inputs(run_id, datasets=[inputs])
+        log_dataset(store, run_id, inputs)
         seeds = [member.seed for member in record.members]
         params = params_of(config, values, seeds)
         for start in range(0, len(metrics), 1000):

@@ -40,8 +40,10 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
     """The configuration of each question's study: its experiment, under the user's overrides."""
     if config.study.name is not None:
         raise UsageError.of("study.name", config.study.name, "can't be given here: each question has its own study")
-    if config.study.question is not None:
-        raise UsageError.of("study.question", config.study.question, "can't be given here; use report.questions=[...]")
+    for override in overrides:
+        key, _, given = override.partition("=")
+        if key in ("experiment", "study.question"):
+            raise UsageError.of(key, given, "can't be given here; choose by report.questions=[...]")
     studies: dict[str, Config] = {}
     for name in config.report.questions:
         studies[name] = compose([f"experiment={name}", *overrides])
