@@ -24,24 +24,28 @@ class Verb:
 
     Attributes:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
+        base: overrides that its configuration starts from, before the user's.
+        relays: whether its function gets the overrides as well, to hand them on to other commands.
     """
 
     name: str
     help: str
     flags: tuple[str, ...] = ()
     kind: str = "Config"
+    base: tuple[str, ...] = ()
+    relays: bool = False
 
     def compose(self, overrides: Sequence[str]) -> "Section":
         # Imported here: it takes seconds, which help and typing errors need not wait for.
         from pipeline import config
 
         kind: type[Section] = getattr(config, self.kind)
-        return config.compose_as(kind, overrides)
+        return config.compose_as(kind, [*self.base, *overrides])
 
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
         config = self.compose(overrides)
         function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
-        return function(config, flags)
+        return function(config, flags, overrides) if self.relays else function(config, flags)
 
 
 VERBS = {
@@ -52,6 +56,8 @@ VERBS = {
         Verb("diagnose", "the verdict on one network and its data, before training", ("--json",)),
         Verb("symmetry", "which neurons must stay copies, and what broke the ties of the others", ("--json",)),
         Verb("report", "make the HTML report of a study again"),
+        # The first question stands for all: their experiments have the same keys, with few exceptions.
+        Verb("answers", "answer the seven questions by experiment", base=("experiment=q1",), relays=True),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
         Verb(
             "theory",

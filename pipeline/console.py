@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,12 @@ class Progress:
     def update(self, done: float) -> None:
         """done: trials, in fractions."""
         self._bar.update(max(0.0, done - self._bar.n))
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar, or where there is none."""
+        with suppress(BrokenPipeError):
+            self._bar.write(line, file=sys.stdout)
+            sys.stdout.flush()
 
     def best(self, text: str) -> None:
         """Shown behind the bar."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pipeline.config import Config
 from pipeline.init import BIASES, ROLES, WEIGHTS
@@ -17,8 +19,12 @@ def slug(name: str) -> str:
     return f"{safe or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def run_title(config: Config) -> str:
-    """``glorot_normal x1.2, bias 0.1``: what a run is, in the words of its init."""
+def run_title(config: Config, swept: Mapping[str, object] = MappingProxyType({})) -> str:
+    """``glorot_normal x1.2, bias 0.1``: what a run is, in the words of its init.
+
+    Args:
+        swept: the values of a study's axes; those that aren't of the init are added.
+    """
     weight, bias = config.weight_init, config.bias_init
     strength = f" x{weight.scale:.4g}" if WEIGHTS[weight.name].scaled else ""
     kinds = {"zeros": "bias 0", "constant": f"bias {bias.value:.4g}"}
@@ -26,4 +32,6 @@ def run_title(config: Config) -> str:
     places = [f"{w.name} {role}" for role in ROLES if (w := getattr(weight.layers, role)) is not None]
     places += [f"{b.name} bias {role}" for role in ROLES if (b := getattr(bias.layers, role)) is not None]
     own = f" ({', '.join(places)})" if places else ""
-    return f"{weight.name}{strength}, {kinds.get(bias.name, f'{bias.name} bias{spread}')}{own}"
+    others = [f"{key.split('.')[-1]} {value}" for key, value in swept.items() if "_init." not in key]
+    init = f"{weight.name}{strength}, {kinds.get(bias.name, f'{bias.name} bias{spread}')}{own}"
+    return "; ".join([init, *others])

@@ -137,6 +137,19 @@ def test_any_database_can_hold_the_study(quick, home):
 WRONG_SPACE = {
     "~search.space.weight_init ~search.space.bias_init": "holds no axis",
     "+search.space.optimizer.lr={low: 1}": "must be {low, high",
+    "+search.space.arm={arms: {}}": r"search\.space\.arm\.arms=\{\}: must be \{label",
+    "+search.space.arm={arms: {a: {}}}": r"search\.space\.arm\.arms\.a=\{\}: must be \{key",
+    "+search.space.arm={arms: {a: 3}}": r"search\.space\.arm\.arms\.a=3: must be \{key",
+    "+search.space.arm={arms: {a: {weight_init.nam: zeros}}}": r"weight_init\.nam=zeros: unknown key; did you mean",
+    "+search.space.arm={arms: {a: {bias_init.name: zeroes}}}": r"bias_init\.name=zeroes: must be one of",
+    "+search.space.arm={arms: {a: {weight_init.layers.last: foo}}}": r"weight_init\.layers\.last",
+    "+search.space.arm={arms: {a: {search.n_trials: 3}}}": "search.n_trials: can't be searched",
+    "+search.space.arm={arms: {a: {seed: 3}}}": "can't be searched",
+    "+search.space.arm={arms: {a: {model.depth: 3}}, log: true}": "has arms, so choices",
+    "+search.space.arm={arms: {a: {model.depth: 3}, b: {model.depth: 3}}}": r"arms\.b=.*sets the same as the arm 'a'",
+    "+search.space.arm={arms: {a: {bias_init.value: 1.0}}}": r"is set by the axis bias_init\.value already",
+    "+search.space.model={arms: {a: {model.depth: 3}}}": "is a key already",
+    "+search.space.a.b={arms: {a: {model.depth: 3}}}": "named by letters, digits",
     "search.space.weight_init.scale={low: 2, high: 1}": "must be at most high=1",
     "search.space.weight_init.scale={low: -1, high: 1, zero: false, log: true}": "above 0 on a log axis",
     "search.space.weight_init.scale={low: -1, high: 1, zero: false, log: false}": r"weight_init\.scale=-1\.0",
@@ -218,3 +231,46 @@ def test_damaged_journals_are_named(quick, home):
     with pytest.raises(RunError, match=r"bad\.journal: the journal is damaged"):
         Search(quick("study.name=bad"))
     assert [s.name for s in studies(quick())] == ["(damaged) bad", "good"]
+
+
+ARMS = (
+    "+search.space.arm={arms: {plain: {weight_init.name: glorot_normal, weight_init.scale: 2.0}, "
+    "last zero: {weight_init.layers.last: zeros}, 0.5: {weight_init.scale: 0.5}}}"
+)
+
+
+def armed(quick, *overrides):
+    return quick(
+        "search=grid", "study.name=a", "search.space.weight_init=null", "search.space.bias_init=null", ARMS, *overrides
+    )
+
+
+def test_an_arm_sets_several_keys_at_once(quick):
+    config = armed(quick, "+search.space.model.depth.choices=[1,2]")
+    search = Search(config)
+    assert search.total == 6
+    asked = search.ask(6)
+    assert len({(a.values["arm"], a.values["model.depth"]) for a in asked}) == 6
+    for trial in asked:
+        init = trial.config.weight_init
+        scale, last = {"plain": (2.0, None), "last zero": (1.0, "zeros"), "0.5": (0.5, None)}[trial.values["arm"]]
+        assert (init.scale, init.layers.last and init.layers.last.name) == (scale, last)
+        assert trial.config.model.depth == trial.values["model.depth"]
+        assert search.config_of(search.study.trials[trial.number]) == trial.config
+    search.close()
+
+
+def test_null_takes_an_axis_away(quick):
+    assert [axis.key for axis in axes_of(armed(quick))] == ["arm"]
+    assert [axis.key for axis in axes_of(quick("search.space.weight_init.scale=null"))] == ["bias_init.value"]
+
+
+def test_an_axis_is_not_inert_when_an_arm_gives_it_a_scheme(quick):
+    arms = "+search.space.arm={arms: {a: {bias_init.name: normal}, b: {bias_init.name: uniform}}}"
+    config = quick("bias_init=zeros", arms)
+    assert [axis.key for axis in axes_of(config)] == ["weight_init.scale", "bias_init.value", "arm"]
+
+
+def test_a_study_of_a_question_is_named_after_it(quick):
+    assert study_name(quick("experiment=q3")).startswith("q3-digits-")
+    assert study_name(quick("experiment=q3", "study.name=mine")) == "mine"

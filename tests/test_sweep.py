@@ -102,7 +102,7 @@ def test_histories_have_every_epoch(client, children):
 
 def test_artifacts(client, small_study, children):
     run = children[2].info.run_id
-    assert {f.path for f in client.list_artifacts(run)} == {"config.yaml", "layers.parquet"}
+    assert {f.path for f in client.list_artifacts(run)} == {"config.yaml", "layers.parquet", "replicates.parquet"}
     folder = Path(client.download_artifacts(run, ""))
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert str(config["weight_init"]["scale"]) == children[2].data.params["weight_init.scale"]
@@ -118,10 +118,29 @@ def test_artifacts(client, small_study, children):
     assert small_study in folder.parents
 
 
+def test_replicates_are_stored_one_by_one(client, children):
+    table = pd.read_parquet(client.download_artifacts(children[2].info.run_id, "replicates.parquet"))
+    assert list(table.columns) == ["replicate", "seed", "metric", "value"]
+    assert table.groupby("replicate")["seed"].unique().map(list).tolist() == [[s] for s in replicate_seeds(0, 2)]
+    metrics = children[2].data.metrics
+    for name in ("test/accuracy", "init/val/loss", "redundancy/effective_rank", "symmetry/broken_step"):
+        assert table[table.metric == name]["value"].mean() == pytest.approx(metrics[name], abs=1e-12)
+    assert set(table[table.metric == "health/diverged"]["value"]) == {0.0}
+
+
 def test_the_dataset_is_logged(children):
     (used,) = children[0].inputs.dataset_inputs
     assert used.dataset.name == "digits"
     assert children[0].data.tags["initlab.data_digest"].startswith(used.dataset.digest)
+
+
+def test_no_winner_is_confirmed_where_none_is_asked_for(home):
+    done = run_command("sweep", *SMALL, "search.n_trials=2", "search.confirm=0", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert not re.search("confirming|winner|registered", done.stdout)
+    (found,) = runs(MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db"), "study")
+    assert found.info.status == "FINISHED"
+    assert "initlab.best_trial" not in found.data.tags
 
 
 def test_the_winner_is_confirmed_on_fresh_seeds(small_study, parent, children):

@@ -48,8 +48,12 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+Question = Literal["q1", "q2", "q3", "q4", "q5", "q6", "q7"]
+
+
 class StudyConfig(Section):
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    question: Question | None
 
 
 class DatasetConfig(Section):
@@ -198,7 +202,7 @@ class SearchConfig(Section):
     batch: Annotated[int, Field(ge=1, le=4096)]
     objective: Literal["val/accuracy", "val/loss"]
     preflight: Literal["log", "prune"]
-    confirm: Annotated[int, Field(ge=1, le=1000)]
+    confirm: Annotated[int, Field(ge=0, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
     storage: str | None
     space: dict[str, Any]
@@ -219,6 +223,8 @@ class LauncherConfig(Section):
 
 class ReportConfig(Section):
     top: Annotated[int, Field(ge=1, le=100)]
+    questions: Annotated[list[Question], Field(min_length=1)]
+    answers: Annotated[str, Field(min_length=1)]
 
 
 class Config(Section):

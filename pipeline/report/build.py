@@ -1,18 +1,19 @@
 """The report of a study: one HTML file that opens offline."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from pipeline import __version__
+from pipeline.answers import RULES, answer
 from pipeline.config import Config
 from pipeline.names import slug
+from pipeline.report.answers import view
 from pipeline.report.figures import MAPS, heat_map, learning_curves, scatter
+from pipeline.report.pages import html_environment, publish
 from pipeline.report.summary import Summary, summarise
 from pipeline.tracking import StudyRuns
 
@@ -29,9 +30,12 @@ def report_path(config: Config, study: str) -> Path:
 def build_report(config: Config, runs: StudyRuns) -> Path:
     """Writes the report from stored runs alone; returns its path."""
     summary = summarise(runs, config.report.top)
-    page = _environment().get_template("report.html.j2")
+    page = html_environment().get_template("report.html.j2")
+    found = answer(runs)
     html = page.render(
         study=runs.study,
+        answer=view(found) if found else None,
+        rules=RULES,
         summary=summary,
         confirmation=runs.confirmation,
         replicates=runs.replicates,
@@ -44,16 +48,7 @@ def build_report(config: Config, runs: StudyRuns) -> Path:
         config_hash=runs.parent.data.tags["initlab.config_hash"],
         version=__version__,
     )
-    path = report_path(config, runs.study)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(html, encoding="utf-8")
-    beside.replace(path)
-    return path
-
-
-def _environment() -> Environment:
-    return Environment(loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined)
+    return publish(report_path(config, runs.study), html.encode())
 
 
 def _maps(trials: pd.DataFrame, axes: list[str]) -> dict[str, Figure]:

@@ -1,6 +1,17 @@
 """The search: the one place that knows Optuna."""
 
 from pipeline.search.space import Axis, axes_of, inert_axes
-from pipeline.search.study import Asked, Search, StudyStatus, studies, study_name
+from pipeline.search.study import Asked, Search, StudyStatus, planned, studies, study_name, trial_counter
 
-__all__ = ["Asked", "Axis", "Search", "StudyStatus", "axes_of", "inert_axes", "studies", "study_name"]
+__all__ = [
+    "Asked",
+    "Axis",
+    "Search",
+    "StudyStatus",
+    "axes_of",
+    "inert_axes",
+    "planned",
+    "studies",
+    "study_name",
+    "trial_counter",
+]

@@ -7,7 +7,7 @@ was interrupted goes on with the trials it would have had.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna import Study
@@ -91,7 +91,7 @@ def make_sampler(config: Config, axes: list[Axis]) -> BaseSampler:
     return PerTrialSampler(makers[config.search.sampler], config.seed)
 
 
-def grid_size(config: Config, axes: list[Axis]) -> int:
+def grid_size(config: Config, axes: Sequence[Axis]) -> int:
     """How many points the grid has."""
     size = 1
     for axis in axes:

@@ -4,11 +4,14 @@ An axis may be logarithmic and hold exact 0 besides. Optuna has no such distribu
 the axis is made longer below ``low`` by a stretch that holds ``ZERO_SHARE`` of it, and
 everything there means 0: next to the smallest values, where 0 belongs, for any sampler.
 A trial's true values stand in its user attribute ``values``.
+
+An axis of arms is a choice between named settings of several keys at once.
 """
 
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,19 +22,25 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from pipeline.config import Config, flatten, plain, with_values
+from pipeline.config import Config, flatten, plain, to_yaml, with_values
 from pipeline.errors import UsageError
 from pipeline.init import BIASES, WEIGHTS
 
-__all__ = ["Axis", "axes_of", "inert_axes"]
+__all__ = ["Axis", "axes_of", "inert_axes", "settings"]
 
 ZERO_SHARE = 0.1
-FIELDS = {"low", "high", "log", "zero", "int", "choices"}
+FIELDS = {"low", "high", "log", "zero", "int", "choices", "arms"}
+PART_OF_NO_RUN = ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One key of the configuration to search over: ``choices``, or ``low`` to ``high``."""
+    """One key of the configuration to search over: ``choices``, or ``low`` to ``high``.
+
+    Attributes:
+        arms: of an axis of arms, ``{label: {key: value}}``; its ``choices`` are the labels
+            and its ``key`` is a free name.
+    """
 
     key: str
     low: float = 0.0
@@ -40,6 +49,7 @@ class Axis:
     zero: bool = False
     integer: bool = False
     choices: tuple[Any, ...] = ()
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def _floor(self) -> float:
@@ -67,6 +77,10 @@ class Axis:
             return self._floor
         return value
 
+    def settings(self, value: Any) -> dict[str, Any]:
+        """The keys of the configuration that a value of this axis sets."""
+        return dict(self.arms[value]) if self.arms else {self.key: value}
+
     def contains(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
@@ -92,39 +106,53 @@ def axes_of(config: Config) -> list[Axis]:
     axes = [axis for axis in axes if axis.key not in inert]
     for axis in axes:
         _check(axis, config)
+    _check_overlap(axes)
     return axes
+
+
+def settings(axes: Sequence[Axis], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the configuration that a trial's values set."""
+    return {key: value for axis in axes for key, value in axis.settings(values[axis.key]).items()}
 
 
 def inert_axes(config: Config) -> dict[str, str]:
     """Axes that could change nothing, with the reason: ``{key: scheme}``."""
-    keys = _specs(config.search.space)
+    specs = _specs(config.search.space)
+    keys = {*specs, *(key for spec in specs.values() for key in _armed_keys(spec))}
     inert = {}
     if "weight_init.name" not in keys and not WEIGHTS[config.weight_init.name].scaled:
         inert["weight_init.scale"] = f"weight_init={config.weight_init.name}"
     if "bias_init.name" not in keys and not BIASES[config.bias_init.name].valued:
         inert["bias_init.value"] = f"bias_init={config.bias_init.name}"
-    return {key: scheme for key, scheme in inert.items() if key in keys}
+    return {key: scheme for key, scheme in inert.items() if key in specs}
+
+
+def _armed_keys(spec: Any) -> set[str]:
+    arms = spec.get("arms") if isinstance(spec, Mapping) else None
+    return {str(key) for arm in arms.values() if isinstance(arm, Mapping) for key in arm} if arms else set()
 
 
 def _specs(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of the space: nodes that have ``low``, ``high`` or ``choices``."""
+    """The leaves of the space: nodes that have ``low``, ``high``, ``choices`` or ``arms``; null is no axis."""
     found: dict[str, Any] = {}
     for key, node in space.items():
         path = f"{prefix}{key}"
         if isinstance(node, Mapping) and node and not FIELDS & set(node):
             found |= _specs(node, f"{path}.")
-        else:
+        elif node is not None:
             found[path] = node
     return found
 
 
 def _axis(key: str, spec: Any) -> Axis:
     name = f"search.space.{key}"
-    if not isinstance(spec, Mapping) or not ({"low", "high"} <= set(spec) or "choices" in spec):
-        raise UsageError.of(name, spec, "must be {low, high[, log, zero, int]} or {choices: [...]}")
+    if not isinstance(spec, Mapping) or not ({"low", "high"} <= set(spec) or {"choices", "arms"} & set(spec)):
+        raise UsageError.of(name, spec, "must be {low, high[, log, zero, int]}, {choices: [...]} or {arms: {...}}")
     unknown = sorted(set(spec) - FIELDS)
     if unknown:
         raise UsageError.of(f"{name}.{unknown[0]}", spec[unknown[0]], f"unknown; allowed: {', '.join(sorted(FIELDS))}")
+    if "arms" in spec:
+        return _armed(name, key, spec)
     if "choices" in spec:
         return _categorical(name, key, spec)
     for end in ("low", "high"):
@@ -159,12 +187,44 @@ def _categorical(name: str, key: str, spec: Mapping[str, Any]) -> Axis:
     return Axis(key, choices=tuple(choices))
 
 
+def _armed(name: str, key: str, spec: Mapping[str, Any]) -> Axis:
+    arms = spec["arms"]
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+        raise UsageError.of("search.space", key, "an axis of arms is named by letters, digits, _ and -")
+    if not isinstance(arms, Mapping) or not arms:
+        raise UsageError.of(f"{name}.arms", arms, "must be {label: {key: value, ...}, ...}")
+    for label, arm in arms.items():
+        if not isinstance(arm, Mapping) or not arm:
+            raise UsageError.of(f"{name}.arms.{label}", arm, "must be {key: value, ...}")
+    if len(spec) > 1:
+        raise UsageError.of(name, dict(spec), "has arms, so choices, low, high, log, zero and int don't apply")
+    return Axis(key, choices=tuple(map(str, arms)), arms={str(label): dict(arm) for label, arm in arms.items()})
+
+
 def _check(axis: Axis, config: Config) -> None:
     """The ends of an axis must be valid values of its key."""
-    if axis.key.split(".")[0] in ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device"):
-        raise UsageError.of(f"search.space.{axis.key}", "...", "can't be searched: it isn't part of a single run")
-    current = flatten(plain(config)).get(axis.key)
-    ends = axis.choices or (axis.low, axis.high)
-    for end in ends:
-        value = float(end) if isinstance(current, float) and not axis.choices else end
-        with_values(config, {axis.key: value})
+    known = flatten(plain(config))
+    if axis.arms and axis.key in {key.split(".")[0] for key in known}:
+        raise UsageError.of("search.space", axis.key, "is a key already; an axis of arms needs a name of its own")
+    seen: dict[str, str] = {}
+    for end in axis.choices or (axis.low, axis.high):
+        value = float(end) if isinstance(known.get(axis.key), float) and not axis.choices else end
+        chosen = axis.settings(value)
+        for key in chosen:
+            if key.split(".")[0] in PART_OF_NO_RUN:
+                raise UsageError.of(f"search.space.{axis.key}", key, "can't be searched: it isn't part of a single run")
+        same = seen.setdefault(to_yaml(with_values(config, chosen)), str(end))
+        if axis.arms and same != end:
+            raise UsageError.of(
+                f"search.space.{axis.key}.arms.{end}", dict(chosen), f"sets the same as the arm {same!r}"
+            )
+
+
+def _check_overlap(axes: Sequence[Axis]) -> None:
+    """No key may be set by two axes."""
+    owner: dict[str, str] = {}
+    for axis in axes:
+        keys = {key for value in axis.choices for key in axis.settings(value)} if axis.arms else {axis.key}
+        for key in sorted(keys):
+            if owner.setdefault(key, axis.key) != axis.key:
+                raise UsageError.of(f"search.space.{axis.key}", key, f"is set by the axis {owner[key]} already")

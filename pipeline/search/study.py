@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from pipeline.errors import RunError, UsageError
 from pipeline.names import slug
 from pipeline.records import TrialRecord
 from pipeline.search.sampler import LOST, grid_size, make_sampler
-from pipeline.search.space import Axis, axes_of
+from pipeline.search.space import Axis, axes_of, settings
 
-__all__ = ["Asked", "Search", "StudyStatus", "studies", "study_name"]
+__all__ = ["Asked", "Search", "StudyStatus", "planned", "studies", "study_name", "trial_counter"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -57,8 +57,19 @@ class StudyStatus:
 
 
 def study_name(config: Config) -> str:
-    """``study.name``, or the dataset and the configuration's hash: same configuration, same study."""
-    return config.study.name or f"{config.dataset.name}-{config_hash(config)}"
+    """``study.name``, or the dataset and the configuration's hash: same configuration, same study.
+
+    A study of a question has that before it: ``q2-digits-...``.
+    """
+    question = f"{config.study.question}-" if config.study.question else ""
+    return config.study.name or f"{question}{config.dataset.name}-{config_hash(config)}"
+
+
+def planned(config: Config, axes: Sequence[Axis]) -> int:
+    """How many trials a study is to have."""
+    if config.search.sampler == "grid":
+        return min(config.search.n_trials, grid_size(config, axes))
+    return config.search.n_trials
 
 
 class Search:
@@ -109,9 +120,7 @@ class Search:
     @property
     def total(self) -> int:
         """How many trials the study is to have."""
-        if self.config.search.sampler == "grid":
-            return min(self.config.search.n_trials, grid_size(self.config, self.axes))
-        return self.config.search.n_trials
+        return planned(self.config, self.axes)
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -126,7 +135,7 @@ class Search:
             values = {axis.key: axis.decode(trial.params[axis.key]) for axis in self.axes}
             trial.set_user_attr("values", values)
             self.asked[trial.number] = trial
-            batch.append(Asked(trial.number, values, with_values(self.config, values)))
+            batch.append(Asked(trial.number, values, with_values(self.config, settings(self.axes, values))))
         return batch
 
     def again(self, trial: FrozenTrial) -> Asked:
@@ -165,7 +174,7 @@ class Search:
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
-        return with_values(self.config, trial.user_attrs["values"])
+        return with_values(self.config, settings(self.axes, trial.user_attrs["values"]))
 
     def _check_identity(self, first: list[dict[str, Any]], digest: str) -> None:
         stored = self.study.user_attrs.get("config")
@@ -280,6 +289,18 @@ def studies(config: Config) -> list[StudyStatus]:
         except DAMAGED:
             found.append(StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None))
     return found
+
+
+def trial_counter(config: Config) -> Callable[[], int]:
+    """A function that tells how many trials of a study have a result, whoever runs it."""
+    name = study_name(config)
+    storage, _ = _storage(config, name)
+
+    def count() -> int:
+        ids = [study._study_id for study in storage.get_all_studies() if study.study_name == name]
+        return sum(storage.get_n_trials(i, TrialState.COMPLETE) for i in ids)
+
+    return count
 
 
 def _statuses(storage: BaseStorage, store: str) -> list[StudyStatus]:

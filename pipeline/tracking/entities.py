@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow.data
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
 from pipeline.config import Config, CustomModel, config_hash, flatten, to_yaml
@@ -15,8 +16,9 @@ from pipeline.data import Dataset
 from pipeline.probes import PROBES
 from pipeline.records import LayerRow, MemberRecord, TrialRecord
 
-__all__ = ["dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
+__all__ = ["REPLICATES", "chance", "dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
 
+REPLICATES = "replicates.parquet"
 # Where layers.parquet has a value of the whole network instead of a layer's name.
 NETWORK = "(network)"
 # In the records, but not in MLflow, where forty keys a run are enough: the prediction is one of the start
@@ -119,11 +121,18 @@ def dataset_input(data: Dataset) -> DatasetInput:
     return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
 
 
+def chance(data: Dataset) -> float:
+    """Test accuracy of always guessing the class that is most frequent in the training part."""
+    guess = int(data.y_train.bincount(minlength=data.n_classes).argmax())
+    return float((data.y_test == guess).to(torch.float64).mean())
+
+
 def write_artifacts(folder: Path, config: Config, record: TrialRecord | None = None) -> None:
-    """``config.yaml``, and ``layers.parquet`` of a record, into ``folder``."""
+    """``config.yaml``, and of a record ``layers.parquet`` and ``replicates.parquet``, into ``folder``."""
     (folder / "config.yaml").write_text(to_yaml(config))
     if record is not None and record.members:
         pq.write_table(_layer_table(record), folder / "layers.parquet")
+        pq.write_table(_replicate_table(record), folder / REPLICATES)
 
 
 def _layer_table(record: TrialRecord) -> pa.Table:
@@ -136,9 +145,29 @@ def _layer_table(record: TrialRecord) -> pa.Table:
         for i, member in enumerate(record.members)
         for row in (*member.layers, *_network_rows(member))
     ]
-    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 6
-    names = ["replicate", "seed", "step", "layer", "metric", "value"]
     types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.float64()]
+    return _table(("replicate", "seed", "step", "layer", "metric", "value"), types, rows)
+
+
+def _replicate_table(record: TrialRecord) -> pa.Table:
+    """One row a (replicate, metric): ``replicate seed metric value``.
+
+    Metrics at the end, those before the first step as ``init/...``, and ``health/diverged``.
+    """
+    rows = [
+        (i, member.seed, metric, float(value))
+        for i, member in enumerate(record.members)
+        for metric, value in {
+            **member.final,
+            **{f"init/{name}": value for name, value in member.init.items()},
+            "health/diverged": member.diverged_step is not None,
+        }.items()
+    ]
+    return _table(("replicate", "seed", "metric", "value"), [pa.int32(), pa.int64(), pa.string(), pa.float64()], rows)
+
+
+def _table(names: Sequence[str], types: Sequence[pa.DataType], rows: Sequence[tuple[object, ...]]) -> pa.Table:
+    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
 
 

@@ -1,14 +1,19 @@
 """Reads a study back from MLflow, for reports: what is shown is what was stored."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 from mlflow.entities import Run
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.records import Curve
 from pipeline.tracking.confirmation import Confirmation
+from pipeline.tracking.entities import REPLICATES
 from pipeline.tracking.runs import find_parent, finished_children, pruned_children
 from pipeline.tracking.store import Store, open_store
 
@@ -47,6 +52,37 @@ class StudyRuns:
     def axes(self) -> list[str]:
         """The keys that the study searched."""
         return str(self.parent.data.params["search.axes"]).split(",")
+
+    @property
+    def question(self) -> str | None:
+        """The question that the study answers, if it answers one."""
+        found: str | None = self.parent.data.tags.get("initlab.question")
+        return found
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The study's resolved configuration, as nested dicts."""
+        path = Path(self.store.client.download_artifacts(self.parent.info.run_id, "config.yaml"))
+        tree: dict[str, Any] = yaml.safe_load(path.read_text())
+        return tree
+
+    @property
+    def finished(self) -> bool:
+        """Whether the process that ran it came to its end."""
+        return str(self.parent.info.status) == "FINISHED"
+
+    def replicate_values(self) -> pd.DataFrame:
+        """One row a (trial, replicate, metric): ``trial replicate seed metric value``.
+
+        Metrics at the end, and those before the first step as ``init/...``.
+        """
+        trials = zip(self.trials["run_id"], self.trials["trial"], strict=True) if len(self.trials) else []
+        parts = [
+            pd.read_parquet(self.store.client.download_artifacts(str(run_id), REPLICATES)).assign(trial=int(trial))
+            for run_id, trial in trials
+        ]
+        columns = ["trial", "replicate", "seed", "metric", "value"]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def curve(self, run_id: str, metric: str) -> Curve:
         """One metric of one run against the step."""

@@ -15,6 +15,7 @@ from pipeline.names import run_title
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
+    chance,
     dataset_input,
     identity_tags,
     metrics_of,
@@ -67,6 +68,18 @@ def _children(store: Store, parent: str, condition: str) -> list[Run]:
             return runs
 
 
+def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
+    """Names the dataset of a run.
+
+    MLflow looks whether it knows the dataset and adds it if not. Of two processes that do
+    so at once one is refused; by then the dataset is known, so it asks again.
+    """
+    try:
+        store.client.log_inputs(run_id, datasets=[inputs])
+    except MlflowException:
+        store.client.log_inputs(run_id, datasets=[inputs])
+
+
 class StudyTracker:
     """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training."""
 
@@ -95,6 +108,8 @@ class StudyTracker:
                 self._describe()
             return
         tags = identity_tags("study", self.config, self.study, self.data.digest)
+        if self.config.study.question:
+            tags["initlab.question"] = self.config.study.question
         run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
         self.parent = run.info.run_id
         self._describe()
@@ -106,11 +121,12 @@ class StudyTracker:
             "search.replicates": self.config.search.replicates,
             "search.objective": self.config.search.objective,
             "search.axes": ",".join(self.axes),
+            "dataset.chance": chance(self.data),
         }
         # What differs from child to child is no property of the study.
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
         client.log_batch(self.parent, params=kept)
-        client.log_inputs(self.parent, datasets=[self._dataset()])
+        log_dataset(self.store, self.parent, self._dataset())
         with tempfile.TemporaryDirectory() as folder:
             write_artifacts(Path(folder), self.config)
             client.log_artifacts(self.parent, folder)
@@ -187,10 +203,12 @@ def _write_run(
     all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
     if not record.members:
         all_tags[PRUNED] = "true"
-    run = client.create_run(store.experiment, start_time=int(started * 1000), tags=all_tags, run_name=run_title(config))
+    run = client.create_run(
+        store.experiment, start_time=int(started * 1000), tags=all_tags, run_name=run_title(config, values)
+    )
     run_id: str = run.info.run_id
     try:
-        client.log_inputs(run_id, datasets=[inputs])
+        log_dataset(store, run_id, inputs)
         seeds = [member.seed for member in record.members]
         params = params_of(config, values, seeds)
         for start in range(0, len(metrics), 1000):

@@ -139,13 +139,11 @@ def _run_batch(
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
-    """The study's runs, with the winner confirmed on fresh seeds if it had not been."""
+    """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
     runs = read_study(search.config, search.name)
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
-    if best is None:
-        return runs
-    if known is not None and (known.trial, known.seeds) == (best.number, seeds):
+    if best is None or not seeds or (known is not None and (known.trial, known.seeds) == (best.number, seeds)):
         return runs
     config = search.config_of(best)
     say(f"confirming the winner, {run_title(config)}, on {seeds} fresh seeds")

@@ -1,0 +1,125 @@
+"""Commands of the lab as child processes, a few at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import InitlabError, RunError, UsageError
+from pipeline.interrupt import Terminated, check, deferred
+
+__all__ = ["cores", "run_all"]
+
+POLL_S = 0.1
+ON_POLL_S = 1.0
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+    started: float
+
+
+def cores() -> int:
+    """How many processes may compute at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(
+    commands: Mapping[str, Sequence[str]],
+    at_once: int,
+    on_end: Callable[[str, float], None] | None = None,
+    on_poll: Callable[[], None] | None = None,
+) -> None:
+    """Runs ``initlab COMMAND`` for each named command, ``at_once`` at a time, in their order.
+
+    A signal to this process ends the children in the way that they end by themselves.
+
+    Args:
+        on_end: called with a command's name and the seconds it took, as it ends.
+        on_poll: called every second or so while they run.
+
+    Raises:
+        InitlabError: the first failure, with the child's own message; the others are ended.
+    """
+    with deferred():
+        _run_all(dict(commands), at_once, on_end, on_poll)
+
+
+def _run_all(
+    waiting: dict[str, Sequence[str]],
+    at_once: int,
+    on_end: Callable[[str, float], None] | None,
+    on_poll: Callable[[], None] | None,
+) -> None:
+    polled = time.monotonic()
+    running: dict[str, _Child] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                name = next(iter(waiting))
+                running[name] = _start(waiting.pop(name))
+            for name in [name for name, child in running.items() if child.process.poll() is not None]:
+                child = running.pop(name)
+                _check(name, child)
+                if on_end is not None:
+                    on_end(name, time.monotonic() - child.started)
+            if on_poll is not None and time.monotonic() - polled > ON_POLL_S:
+                polled = time.monotonic()
+                on_poll()
+            time.sleep(POLL_S)
+            check()
+    except BaseException as error:
+        _end(running, signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        raise
+
+
+def _start(command: Sequence[str]) -> _Child:
+    # The child imports what this process does, whatever folder it was started in.
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    environment = os.environ | {"PYTHONPATH": path}
+    errors = tempfile.TemporaryFile()  # noqa: SIM115
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline", *command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+    )
+    return _Child(process, errors, time.monotonic())
+
+
+def _check(name: str, child: _Child) -> None:
+    code = child.process.returncode
+    child.errors.seek(0)
+    lines = child.errors.read().decode(errors="replace").strip().splitlines()
+    child.errors.close()
+    if code == 0:
+        return
+    if code in (130, -signal.SIGINT):
+        raise KeyboardInterrupt
+    if code in (143, -signal.SIGTERM):
+        raise Terminated
+    reason = lines[-1].removeprefix("initlab: ") if lines else f"ended with {code}"
+    kind: type[InitlabError] = UsageError if code == UsageError.exit_code else RunError
+    raise kind(f"{name}: {reason}")
+
+
+def _end(running: Mapping[str, _Child], number: signal.Signals) -> None:
+    for child in running.values():
+        child.process.send_signal(number)
+    for child in running.values():
+        try:
+            child.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+        child.errors.close()

@@ -1,0 +1,100 @@
+"""``initlab answers``: the seven questions, answered by experiment."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.answers import QUESTIONS, Answer, answer
+from pipeline.children import cores, run_all
+from pipeline.config import Config, compose
+from pipeline.console import progress, say, table
+from pipeline.errors import UsageError
+from pipeline.report import build_report, report_path, write_answers
+from pipeline.runner import check, load_dataset
+from pipeline.search import axes_of, planned, study_name, trial_counter
+from pipeline.tracking import StudyRuns, check_store, open_store, read_study
+
+__all__ = ["answers"]
+
+
+def answers(config: Config, flags: Sequence[str], overrides: Sequence[str]) -> int:
+    """Trains what the questions' studies lack, computes the answers, writes them down."""
+    started = time.monotonic()
+    studies = _studies(config, overrides)
+    check_store(config)
+    runs = {name: of for name, study in studies.items() if (of := _whole(study)) is not None}
+    missing = {name: study for name, study in studies.items() if name not in runs}
+    if missing:
+        _train(missing, overrides, len(studies))
+        runs |= {name: read_study(study, study_name(study)) for name, study in missing.items()}
+    else:
+        say(f"all {len(studies)} studies are there already, nothing to train")
+    found = [told for name in studies if (told := answer(runs[name])) is not None]
+    written = write_answers(config, found)
+    say("", *_verdicts(found), "", f"{time.monotonic() - started:.0f} s; the answers, and the report of each study:")
+    say(*map(str, [*written, *(_report(study, runs[name]) for name, study in studies.items())]))
+    return 0
+
+
+def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
+    """The configuration of each question's study: its experiment, under the user's overrides."""
+    if config.study.name is not None:
+        raise UsageError.of("study.name", config.study.name, "can't be given here: each question has its own study")
+    for override in overrides:
+        key, _, given = override.partition("=")
+        if key in ("experiment", "study.question"):
+            raise UsageError.of(key, given, "can't be given here; choose by report.questions=[...]")
+    studies: dict[str, Config] = {}
+    for name in config.report.questions:
+        studies[name] = compose([f"experiment={name}", *overrides])
+    for of, study in studies.items():
+        _check(of, study)
+    return studies
+
+
+def _check(name: str, study: Config) -> None:
+    """Finds out before anything is trained whether a study could run and be answered from."""
+    check(study, load_dataset(study))
+    arms = QUESTIONS[name].arms
+    if arms not in (axis.key for axis in axes_of(study)):
+        raise UsageError.of(f"search.space.{arms}", None, f"{name} compares its arms, so they must stay an axis")
+
+
+def _whole(study: Config) -> StudyRuns | None:
+    """A study's runs if MLflow holds every one."""
+    try:
+        runs = read_study(study, study_name(study))
+    except UsageError:  # there is no such study yet
+        return None
+    return runs if runs.finished and len(runs.trials) >= planned(study, axes_of(study)) else None
+
+
+def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) -> None:
+    sizes = {name: planned(study, axes_of(study)) for name, study in missing.items()}
+    networks = sum(sizes[name] * study.search.replicates for name, study in missing.items())
+    at_once = min(cores(), len(missing))
+    say(f"{len(missing)} of {total} studies to run, {networks} networks, {at_once} processes at once")
+    open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
+    longest_first = sorted(missing, key=lambda name: -sizes[name])
+    commands = {name: ["sweep", f"experiment={name}", *overrides] for name in longest_first}
+    counters = [trial_counter(study) for study in missing.values()]
+    with progress(sum(sizes.values()), 0, "trials") as bar:
+        run_all(
+            commands,
+            at_once,
+            on_end=lambda name, seconds: bar.say(f"{name}: {sizes[name]} trials, {seconds:.0f} s"),
+            on_poll=lambda: bar.update(sum(count() for count in counters)),
+        )
+
+
+def _report(study: Config, runs: StudyRuns) -> Path:
+    """The report that the study's own process wrote; made here where it is missing."""
+    path = report_path(study, runs.study)
+    return path if path.is_file() else build_report(study, runs)
+
+
+def _verdicts(found: Sequence[Answer]) -> list[str]:
+    rows = [
+        [f"{a.question.name.upper()}  {finding.claim.text}", finding.verdict] for a in found for finding in a.findings
+    ]
+    return table(["claim", "verdict"], rows)

@@ -1,0 +1,28 @@
+import os
+import time
+
+import pytest
+
+from pipeline.children import cores, run_all
+from pipeline.errors import RunError, UsageError
+
+
+def test_every_command_runs_and_its_end_is_told(home):
+    ended = []
+    run_all({f"v{i}": ["--version"] for i in range(3)}, 2, lambda name, seconds: ended.append((name, seconds > 0)))
+    assert sorted(ended) == [("v0", True), ("v1", True), ("v2", True)]
+
+
+def test_a_failure_is_told_in_its_own_words_and_ends_the_others(home):
+    started = time.monotonic()
+    slow = ["train", "trainer.epochs=1000000", "model.width=4"]
+    with pytest.raises(UsageError, match=r"^bad: weight_init=foo: must be one of"):
+        run_all({"slow": slow, "bad": ["train", "weight_init=foo"]}, 2)
+    assert time.monotonic() - started < 60
+    (home / "bad.db").write_text("this is no database" * 100)
+    with pytest.raises(RunError, match=r"^bad: the MLflow store .* can't be opened"):
+        run_all({"bad": ["train", f"tracking.uri=sqlite:///{home}/bad.db"]}, 1)
+
+
+def test_cores_are_those_of_this_process():
+    assert 1 <= cores() <= (os.cpu_count() or 1)
