@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep train report ui theory status test test-fast lint format lock clean
+.PHONY: help install sweep train diagnose symmetry answers report ui theory status metrics test test-fast lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,15 @@ sweep: $(READY) ## search init scale and bias value on digits, track every run, 
 
 train: $(READY) ## train one network and log its run
 	@$(BIN)/initlab train $(ARGS)
+
+diagnose: $(READY) ## the verdict on one network and its data, before training
+	@$(BIN)/initlab diagnose $(ARGS)
+
+symmetry: $(READY) ## which neurons must stay copies, and what broke the ties of the others
+	@$(BIN)/initlab symmetry $(ARGS)
+
+answers: $(READY) ## answer the seven questions by experiment (some minutes)
+	@$(BIN)/initlab answers $(ARGS)
 
 report: $(READY) ## make the HTML report of a study again
 	@$(BIN)/initlab report $(ARGS)
@@ -58,6 +67,9 @@ lint: $(READY) ## check format, style, types and the direction of imports
 format: $(READY) ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+metrics: $(READY) ## write docs/metrics.md from the registry of probes
+	@$(BIN)/python -m pipeline.probes.docs > docs/metrics.md
 
 lock: ## pin what pyproject.toml asks for, at the newest versions, in requirements.lock
 	@rm -rf .lockenv && "$(PYTHON)" -m venv .lockenv

@@ -188,6 +188,8 @@ _ALL = (
                 SINGLE,
                 b_metric="init/" + WIDTH,
             ),
+            Claim("Dropout makes the neurons distinct.", WIDTH, "identical, dropout", "identical", "more", SHARE),
+            Claim("Dropout brings accuracy.", ACCURACY, "identical, dropout", "identical", "more", BETTER),
             Claim(
                 "Random biases make the neurons distinct.",
                 WIDTH,

@@ -48,7 +48,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-Question = Literal["q1", "q2", "q3", "q4", "q5", "q6", "q7"]
+Question = Literal["q1", "q2", "q3", "q4", "q5", "q6", "q7", "verdict"]
 
 
 class StudyConfig(Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.answers import RULES, Answer, CellResult, Finding, label, picture
+from pipeline.answers import RULES, Answer, CellResult, Finding, Ranking, label, picture
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.report.pages import html_environment, markdown_environment, publish
@@ -48,7 +48,12 @@ class AnswerView:
     @property
     def picture(self) -> str:
         """The picture as a ``data:`` URI."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return as_uri(self.png)
+
+
+def as_uri(png: bytes) -> str:
+    """A picture as a ``data:`` URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def view(answer: Answer) -> AnswerView:
@@ -109,21 +114,26 @@ def _effect(value: float) -> str:
     return f"{value:+.1f}" if math.isfinite(value) else ("+" if value > 0 else "-") + "infinite"
 
 
-def write_answers(config: Config, answers: Sequence[Answer]) -> list[Path]:
+def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | None = None) -> list[Path]:
     """Writes ``answers.md`` with its pictures into ``report.answers``, and the HTML page.
+
+    Args:
+        ranking: how the verdict before training did, for a section of its own.
 
     Returns:
         The paths written, for people to open.
     """
     folder = Path(config.report.answers)
     views = [view(answer) for answer in answers]
-    shared = {"answers": views, "rules": RULES, "version": __version__}
+    shared = {"answers": views, "ranking": ranking, "rules": RULES, "version": __version__, "as_uri": as_uri}
     markdown = markdown_environment().get_template("answers.md.j2").render(shared)
     html = html_environment().get_template("answers.html.j2").render(shared)
     page = Path(config.tracking.dir) / "reports" / "answers" / "answers.html"
     try:
         for shown in views:
             publish(folder / "answers" / f"{shown.name.lower()}.png", shown.png)
+        if ranking is not None:
+            publish(folder / "answers" / "verdict.png", ranking.png)
         return [publish(page, html.encode()), publish(folder / "answers.md", markdown.encode())]
     except OSError as error:
         raise UsageError.of("report.answers", config.report.answers, f"can't be written ({error.strerror})") from None

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.answers import QUESTIONS, Answer, answer
+from pipeline.answers import QUESTIONS, VERDICT, Answer, answer, rank_verdicts
 from pipeline.children import cores, run_all
 from pipeline.config import Config, compose
 from pipeline.console import progress, say, table
@@ -30,8 +30,12 @@ def answers(config: Config, flags: Sequence[str], overrides: Sequence[str]) -> i
     else:
         say(f"all {len(studies)} studies are there already, nothing to train")
     found = [told for name in studies if (told := answer(runs[name])) is not None]
-    written = write_answers(config, found)
-    say("", *_verdicts(found), "", f"{time.monotonic() - started:.0f} s; the answers, and the report of each study:")
+    ranking = rank_verdicts(runs[VERDICT]) if VERDICT in runs else None
+    written = write_answers(config, found, ranking)
+    say("", *_verdicts(found), "")
+    if ranking is not None:
+        say("The verdict before training:", *[f"  {text}" for text in ranking.sentences], "")
+    say(f"{time.monotonic() - started:.0f} s; the answers, and the report of each study:")
     say(*map(str, [*written, *(_report(study, runs[name]) for name, study in studies.items())]))
     return 0
 
@@ -55,6 +59,8 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
 def _check(name: str, study: Config) -> None:
     """Finds out before anything is trained whether a study could run and be answered from."""
     check(study, load_dataset(study))
+    if name == VERDICT:
+        return
     arms = QUESTIONS[name].arms
     if arms not in (axis.key for axis in axes_of(study)):
         raise UsageError.of(f"search.space.{arms}", None, f"{name} compares its arms, so they must stay an axis")
@@ -66,7 +72,7 @@ def _whole(study: Config) -> StudyRuns | None:
         runs = read_study(study, study_name(study))
     except UsageError:  # there is no such study yet
         return None
-    return runs if runs.finished and len(runs.trials) >= planned(study, axes_of(study)) else None
+    return runs if runs.finished and len(runs.trials) + len(runs.pruned) >= planned(study, axes_of(study)) else None
 
 
 def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) -> None:
