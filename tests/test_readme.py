@@ -52,7 +52,7 @@ def shell(command: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
 
 def test_the_commands_are_these():
     assert COMMANDS[:3] == ["make sweep", "make test", "make ui"]
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 9
 
 
 def test_make_sweep_runs_the_default_study(checkout):
