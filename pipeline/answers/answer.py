@@ -58,7 +58,7 @@ def answer(runs: StudyRuns) -> Answer | None:
 
     None if it answers no question, has no runs yet, or searched over other axes than the question's arms.
     """
-    if runs.question is None or runs.trials.empty:
+    if runs.question not in QUESTIONS or runs.trials.empty:
         return None
     question = QUESTIONS[runs.question]
     if question.arms not in runs.axes:
