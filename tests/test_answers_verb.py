@@ -85,3 +85,15 @@ def test_mistakes_are_named_before_anything_is_trained(home, overrides, expected
     assert expected in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_the_verdict_s_figures_are_printed(home):
+    command = ["answers", "report.questions=[verdict]", "report.answers=out", "search.n_trials=15", *STUDY[:3]]
+    done = run_command(*command, "dataset=wine", "trainer.batch_size=32", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "Spearman correlation of the score with final test accuracy over 15 random trials: " in done.stdout
+    assert "reach 90 % of the best accuracy" in done.stdout
+    text = (home / "out/answers.md").read_text()
+    assert "](answers/verdict.png)" in text
+    assert (home / "out/answers/verdict.png").is_file()
