@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -54,7 +55,7 @@ def study_table(summary: Summary) -> list[str]:
 def _cells(row: Row) -> list[str]:
     numbers = [row.val_accuracy, row.spread, row.effective_width, row.flat_fraction]
     title = row.title + (f" ({row.diverged} diverged)" if row.diverged else "")
-    return [title, *[f"{n:.3f}" for n in numbers], str(row.trial)]
+    return [title, *["-" if math.isnan(n) else f"{n:.3f}" for n in numbers], str(row.trial)]
 
 
 class Progress:

@@ -86,7 +86,8 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
         module: the network, with real (not meta) parameters.
         sample: a batch of inputs, ``(rows, *input_shape)``.
     """
-    weighted = [path for path, m in module.named_modules() if path and _is_weighted(m)]
+    # A network can be a layer itself.
+    weighted = [path for path, m in module.named_modules() if _is_weighted(m) and (path or not list(m.children()))]
     recorder = Recorder(module, [*weighted, *activation_paths(module)])
     module.eval()  # in training mode, running it would move its running statistics
     with torch.no_grad(), recorder.recording() as calls:

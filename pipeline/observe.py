@@ -33,8 +33,11 @@ class Observer:
         self.records = [MemberRecord(seed=0) for _ in range(len(stack))]
         symmetry = stack_symmetry(stack, layers, data.x_train[:2])
         self.clock = TieClock(stack, layers, [found.classes if found else None for found in symmetry or []])
+        self.settled = symmetry is not None
         # Of what is trained: float32 parameters, as they are rounded.
-        self.predicted = [chain_prediction(found, layers).width if found else math.nan for found in symmetry or []]
+        # Dropout breaks ties that deterministic training keeps, so that under it nothing is bound.
+        bound = [] if stack.masks.places else symmetry or []
+        self.predicted = [chain_prediction(found, layers).width if found else math.nan for found in bound]
         steps = plan.epochs * (len(data.x_train) // plan.batch_size)
         self.probe_steps = set(log_spaced(steps, plan.probe_points))
         self.last_step = steps
@@ -69,7 +72,7 @@ class Observer:
     def _breaks(self, member: int) -> dict[str, float]:
         """When ties broke, which before the first step is never."""
         found = {"symmetry/first_break": float(self.clock.first_break[member])}
-        if self.predicted:
+        if self.settled:
             found["symmetry/lasting_break"] = float(self.clock.lasting_break[member])
         return found
 

@@ -180,7 +180,7 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
     target = config.model.target
     if not isinstance(module, torch.nn.Module):
         raise UsageError.of("model._target_", target, f"makes a {type(module).__name__}, not a torch.nn.Module")
-    if next(module.parameters(), None) is None:
+    if not any(p.requires_grad for p in module.parameters()):
         raise UsageError.of("model._target_", target, "has no parameters to train")
     try:
         with torch.no_grad():

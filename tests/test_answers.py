@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.answers import QUESTIONS, RULES, Answer, picture
+from pipeline.answers import QUESTIONS, RULES, VERDICT, Answer, picture
 from pipeline.answers.answer import _findings
 from pipeline.answers.claims import ACCURACY, Claim, Question
 from pipeline.answers.measured import Measured
@@ -107,7 +108,8 @@ SAME = Claim("Same.", ACCURACY, "a", "b", "same", 0.02)
     ],
 )
 def test_the_outcome_of_a_cell(claim, mean, p, expected):
-    assert outcome_of(claim, compare([mean, mean], [0, 0], claim.bounds), p) == expected
+    assert outcome_of(claim, compare([mean] * 5, [0] * 5, claim.bounds), p) == expected
+    assert outcome_of(claim, compare([mean] * 4, [0] * 4, claim.bounds), p) == "unclear"
 
 
 @pytest.mark.parametrize(
@@ -204,13 +206,14 @@ def test_claims_on_arms_that_were_not_trained_are_left_out():
 def test_sentences_hold_the_numbers():
     measured = made_up({"a": [0.9, 0.94], "b": [0.5, 0.5]})
     (finding,) = _findings(question(MORE), measured)
+    assert finding.verdict == "not settled"  # by two seeds
     assert finding.sentence.startswith("Test accuracy of a minus that of b: ")
     assert "(+0.420)" in finding.sentence
     first, *_, last = short_sentences(question(MORE), measured)
     assert first.startswith("tanh, a: test accuracy 0.920 [0.666, 1.174] at depth 1, ")
     assert "(b: 0.500, 0.500)" in first
     assert last == "Always guessing the commonest class scores 0.100."
-    (refuted,) = _findings(question(MORE), made_up({"a": [0.5, 0.5], "b": [0.5, 0.5]}))
+    (refuted,) = _findings(question(MORE), made_up({"a": [0.5] * 5, "b": [0.5] * 5}))
     assert refuted.sentence.endswith(": it holds nowhere (+0.000).")
     best = short_sentences(question(MORE, short="best", subject="b"), measured)[0]
     assert "at depth 10 the best is a with 0.920 (b 0.500, worst b 0.500)" in best
@@ -219,6 +222,18 @@ def test_sentences_hold_the_numbers():
 def test_cells_in_which_nothing_learns_are_named():
     last = short_sentences(question(MORE), made_up({"a": [0.12, 0.1], "b": [0.1, 0.1]}))[-1]
     assert last.endswith("No arm learns anywhere (best 0.110).")
+    (finding,) = _findings(question(MORE), made_up({"a": [0.1] * 5, "b": [0.1] * 5}))
+    assert finding.verdict == "not settled; nothing learns anywhere"
+    assert finding.results == []
+
+
+def test_a_cell_in_which_nothing_learns_decides_nothing():
+    measured = made_up({"a": [0.9] * 5, "b": [0.5] * 5})
+    networks = measured.networks.copy()
+    networks.loc[networks["depth"] == 10, ACCURACY] = 0.1
+    (finding,) = _findings(question(MORE), replace(measured, networks=networks))
+    assert finding.verdict == "supported; nothing learns for depth 10"
+    assert {result.cell[1] for result in finding.results} == {1}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -270,4 +285,4 @@ def test_pictures_are_the_same_every_time():
 
 
 def test_the_configuration_knows_the_questions():
-    assert compose([]).report.questions == list(QUESTIONS)
+    assert compose([]).report.questions == [*QUESTIONS, VERDICT]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,14 @@ from pipeline.verdict import Budget, Signs, judge, read_signs, typical
 from pipeline.verdict.growth import NEVER, escape_steps, first_change
 
 BUDGET = Budget(steps=340, rate=0.5)
+PINNED = {
+    "sgd": 0.9428,
+    "without momentum": 0.7056,
+    "adam": 0.8585,
+    "deep": 0.2895,
+    "saturated": 0.6872,
+    "theory": 0.8394,
+}
 
 
 def signs(**changes) -> Signs:
@@ -36,8 +45,10 @@ def signs(**changes) -> Signs:
         "reached": 3,
         "flat": 0.1,
         "dead_layers": (),
+        "units": (64, 64),
         "widths": (64, 64),
         "chain": True,
+        "normalised": False,
         "activation": "tanh",
         "sigma_w2": 1.5,
         "sigma_b2": 0.05,
@@ -176,6 +187,7 @@ def test_theory_names_a_network_that_is_too_deep():
         label_gradients=(1e-9,) * (depth + 1),
         reached=depth + 1,
         widths=(64,) * depth,
+        units=(64,) * depth,
         sigma_w2=1.0,
         sigma_b2=0.05,
     )
@@ -201,13 +213,96 @@ def test_a_verdict_does_not_depend_on_its_company():
     assert verdicts(jobs) == [verdicts([job])[0] for job in jobs]
 
 
-def test_other_networks_are_judged_too():
+def judged(*overrides: str) -> tuple[Signs, Verdict]:
+    """Signs and verdict of a configured network, seed 0."""
+    ((found, verdict),) = look_ahead([Job(compose(list(overrides)), 0)])
+    return found, verdict
+
+
+def test_a_network_that_is_one_layer_is_judged_and_measured():
     linear = ["model=custom", "model._target_=torch.nn.Linear", "+model.in_features=64", "+model.out_features=10"]
-    ((found, verdict),) = look_ahead([Job(compose(linear), 0)])
-    assert found.strengths == ()
-    assert verdict == Verdict(0.5, "not judged: no layer with a weight was found", hopeless=False)
+    found, verdict = judged(*linear)
+    assert len(found.strengths) == 1
+    assert verdict.sentence == "healthy"
     (record,) = run_jobs([Job(compose([*linear, "trainer.epochs=1"]), 0)])
     assert record.final["test/accuracy"] > 0.5
+    assert record.final["signal/update_ratio"] > 0
+
+
+def test_symmetry_bounds_the_width_unless_dropout_breaks_it():
+    found, verdict = judged("weight_init=tied")
+    assert found.widths == (1, 1)
+    assert (verdict.sentence, verdict.hopeless) == ("one neuron a layer for ever", True)
+    found, verdict = judged("weight_init=tied", "model.dropout=0.1")
+    assert found.widths == (64, 64)
+    assert not verdict.hopeless
+
+
+def test_what_the_signs_cannot_tell_is_not_judged(wine64):
+    assert judge(signs(normalised=True), BUDGET).sentence.startswith("not judged: batch normalisation")
+    assert judge(signs(strengths=(), slopes=(), units=(), widths=()), BUDGET).score == 0.5
+    module = build("batchnorm", 13, 3).double()
+    start = initial_parameters(module, InitSpec("he_normal"), 0)
+    layers = trace_layers(module, wine64.x_train[:2])
+    stack = Stack(module, [start], torch.float64, 64)
+    (found,) = read_signs(stack, layers, wine64.x_train[:32], wine64.y_train[:32], 3)
+    assert found.normalised
+
+
+def test_a_network_that_is_no_chain_is_hopeless_only_where_that_is_certain():
+    slow = {"label_gradients": (1e-9,) * 3, "chain": False}
+    assert judge(signs(**slow), BUDGET).score < 0.1
+    assert not judge(signs(**slow), BUDGET).hopeless
+    assert judge(signs(**slow, reached=0), BUDGET).hopeless
+    assert judge(signs(label_gradients=(1e4,) * 3, chain=False), BUDGET).hopeless
+
+
+def test_what_is_frozen_gets_no_gradient(wine64):
+    module = MLP((13,), 3, 2, 7).double()
+    module.layers[5].weight.requires_grad_(False)
+    starts = [initial_parameters(module, InitSpec("glorot_normal"), 0)]
+    layers = trace_layers(module, wine64.x_train[:2])
+    stack = Stack(module, starts, torch.float64, 64)
+    (found,) = read_signs(stack, layers, wine64.x_train[:32], wine64.y_train[:32], 3)
+    assert found.reached == 2
+    assert found.label_gradients[2] == 0 < found.label_gradients[1]
+
+
+@pytest.mark.parametrize("rows", [20, 32])
+def test_few_probe_rows_do_not_make_a_verdict_depend_on_its_company(rows):
+    overrides = [f"probes.rows={rows}", "model.activation=sigmoid", "model.width=8"]
+    jobs = [
+        Job(compose([*overrides, f"weight_init.scale={s}"]), seed) for seed, s in enumerate((0.1, 1.0, 3.0, 9.0, 2.0))
+    ]
+    assert verdicts(jobs) == [verdicts([job])[0] for job in jobs]
+
+
+def test_scores_are_pinned():
+    """A change of a constant or of the budget shows here, and belongs in docs/verdict.md."""
+    found = {
+        "sgd": judged("weight_init.scale=0.05")[1].score,
+        "without momentum": judged("weight_init.scale=0.05", "optimizer.momentum=0.0")[1].score,
+        "adam": judged("weight_init.scale=0.05", "optimizer=adam", "optimizer.lr=0.0003")[1].score,
+        "deep": judged("model.depth=10", "weight_init.scale=3.0")[1].score,
+        "saturated": judged("weight_init.scale=20.0")[1].score,
+        "theory": judged("model.depth=10", "weight_init.scale=0.5")[1].score,
+    }
+    assert found == pytest.approx(PINNED, abs=2e-3)
+
+
+def test_the_model_of_the_plateau_is_for_chains_alone():
+    plateau = {"strengths": (5.0, 5.0, 5.0), "label_gradients": (1e-3,) * 3}
+    assert escape_steps(signs(**plateau), 0.5) == 1
+    assert escape_steps(signs(**plateau, chain=False), 0.5) == pytest.approx(1 / (0.5 * 3e-6))
+
+
+def test_products_of_many_layers_neither_under_nor_overflow():
+    depth = 1000
+    sunk = signs(
+        strengths=(8.0,) * (depth + 1), slopes=(0.05,) * depth, label_gradients=(0.0,) * (depth + 1), reached=1
+    )
+    assert escape_steps(sunk, 0.5) == NEVER
+    assert escape_steps(replace(sunk, slopes=(0.2,) * depth), 0.5) == 1
 
 
 def test_diagnose_says_why(capsys):

@@ -7,7 +7,7 @@ from pipeline.answers.measured import Measured
 from pipeline.answers.questions import QUESTIONS
 from pipeline.answers.sentences import claim_sentence, short_sentences
 from pipeline.answers.statistics import Comparison, holm
-from pipeline.answers.verdict import Cell, Judgement, Outcome, judge, outcome_of
+from pipeline.answers.verdict import Cell, Judgement, Outcome, judge, outcome_of, where
 from pipeline.tracking import StudyRuns
 
 __all__ = ["Answer", "CellResult", "Finding", "answer"]
@@ -79,7 +79,13 @@ def answer(runs: StudyRuns) -> Answer | None:
 
 def _findings(question: Question, measured: Measured) -> list[Finding]:
     claims = [claim for claim in question.claims if measured.has(claim)]
-    compared = [(claim, cell, measured.compare(cell, claim)) for claim in claims for cell in measured.cells]
+    idle = {claim: [cell for cell in measured.cells if measured.idle(cell, claim)] for claim in claims}
+    compared = [
+        (claim, cell, measured.compare(cell, claim))
+        for claim in claims
+        for cell in measured.cells
+        if cell not in idle[claim]
+    ]
     adjusted = holm([comparison.p for _, _, comparison in compared])
     findings = []
     for claim in claims:
@@ -88,11 +94,15 @@ def _findings(question: Question, measured: Measured) -> list[Finding]:
             for (of, cell, comparison), p in zip(compared, adjusted, strict=True)
             if of is claim
         ]
-        findings.append(_finding(claim, results))
+        findings.append(_finding(claim, results, idle[claim], measured.cells))
     return findings
 
 
-def _finding(claim: Claim, results: list[CellResult]) -> Finding:
+def _finding(claim: Claim, results: list[CellResult], idle: list[Cell], cells: list[Cell]) -> Finding:
     judgement: Judgement = judge({result.cell: result.outcome for result in results})
     differences = {result.cell: result.comparison.difference.mean for result in results}
-    return Finding(claim, results, judgement.label, claim_sentence(claim, judgement, differences))
+    sentence, label = claim_sentence(claim, judgement, differences), judgement.label
+    if idle:
+        place = where(idle, cells)
+        label += "; nothing learns " + ("anywhere" if place == "everywhere" else f"for {place}")
+    return Finding(claim, results, label, sentence)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ACCURACY", "METRICS", "Claim", "Question", "label"]
+__all__ = ["ACCURACY", "LEARNS", "METRICS", "Claim", "Question", "label"]
 
 ACCURACY = "test/accuracy"
+LEARNS = 0.1
+"""Mean accuracy above guessing from which on networks count as learning."""
 BROKEN = "symmetry/broken"
 
 METRICS = {

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.activations import ACTIVATIONS
-from pipeline.answers.claims import ACCURACY, BROKEN, Claim, Question
+from pipeline.answers.claims import ACCURACY, BROKEN, LEARNS, Claim, Question
 from pipeline.answers.statistics import Comparison, Spread, compare, spread
 from pipeline.answers.verdict import Cell
 from pipeline.tracking import StudyRuns
@@ -80,6 +80,13 @@ class Measured:
     def has(self, claim: Claim) -> bool:
         """Whether the study has the arms of a claim."""
         return {claim.a, *([claim.b] if claim.b is not None else [])} <= set(self.arms)
+
+    def idle(self, cell: Cell, claim: Claim) -> bool:
+        """Whether a claim on the accuracy of two arms meets a cell in which neither learns."""
+        if claim.metric != ACCURACY or claim.b is None:
+            return False
+        means = [self.spread(cell, arm, ACCURACY).mean for arm in (claim.a, claim.b)]
+        return all(mean < self.chance + LEARNS for mean in means)
 
     def compare(self, cell: Cell, claim: Claim) -> Comparison:
         """The claim's two sides in one cell, on the seeds that both have."""

@@ -5,14 +5,14 @@ between ways to start, 0.1 of accuracy above guessing, a tenth of a
 share otherwise; a third of a neuron of 64 where the question is of single neurons.
 """
 
-from pipeline.answers.claims import ACCURACY, BROKEN, Claim, Question
+from pipeline.answers.claims import ACCURACY, BROKEN, LEARNS, Claim, Question
 
 __all__ = ["QUESTIONS"]
 
 BETTER = 0.02
-LEARNS = 0.1
 SHARE = 0.1
 SINGLE = 0.005
+MOST = 0.5
 
 WIDTH = "redundancy/effective_width"
 FUNCTIONAL = "redundancy/functional_width"
@@ -23,6 +23,10 @@ LINEAR = "init/saturation/linear_fraction"
 
 def _helps(arm: str, words: str) -> Claim:
     return Claim(f"{words} help.", ACCURACY, arm, "zero", "more", BETTER)
+
+
+def _stay(text: str, arm: str) -> Claim:
+    return Claim(text, WIDTH, arm, arm, "same", SHARE, b_metric="init/" + WIDTH)
 
 
 def _harms(arm: str, words: str) -> Claim:
@@ -39,10 +43,11 @@ _ALL = (
             Claim(
                 "With zero weights and biases the hidden neurons are still copies after training.",
                 WIDTH,
-                "random weights",
                 "zero weights",
-                "more",
+                "zero weights",
+                "same",
                 SHARE,
+                b_metric="init/" + WIDTH,
             ),
             Claim(
                 "Zero biases do as well as random ones when the weights are random.",
@@ -86,16 +91,17 @@ _ALL = (
         "Is the symmetry between the rows of one matrix?",
         (ACCURACY, WIDTH, FUNCTIONAL),
         (
-            Claim("Neurons with equal rows alone stay copies.", WIDTH, "all distinct", "equal rows", "more", SHARE),
+            _stay("Neurons with equal rows alone stay copies.", "equal rows"),
             Claim(
-                "Neurons with equal outgoing columns alone become copies.",
-                WIDTH,
-                "all distinct",
+                "Neurons with equal outgoing columns alone become copies, most of them.",
+                "init/" + WIDTH,
+                "equal columns",
                 "equal columns",
                 "more",
-                SHARE,
+                MOST,
+                b_metric=WIDTH,
             ),
-            Claim("Neurons in which both agree stay copies.", WIDTH, "all distinct", "both equal", "more", SHARE),
+            _stay("Neurons in which both agree stay copies.", "both equal"),
             Claim("Equal rows alone cost accuracy.", ACCURACY, "all distinct", "equal rows", "more", BETTER),
             Claim("Equal columns alone cost accuracy.", ACCURACY, "all distinct", "equal columns", "more", BETTER),
             Claim("Both together cost accuracy.", ACCURACY, "all distinct", "both equal", "more", BETTER),

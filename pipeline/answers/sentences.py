@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from pipeline.answers.claims import ACCURACY, Claim, Question, label
+from pipeline.answers.claims import ACCURACY, LEARNS, Claim, Question, label
 from pipeline.answers.measured import Measured
 from pipeline.answers.statistics import Spread
 from pipeline.answers.verdict import Cell, Judgement, Outcome, where
@@ -13,8 +13,6 @@ __all__ = ["claim_sentence", "short_sentences"]
 
 NEAR = 0.02
 """Arms whose mean accuracy is within this of the best one's count as trained."""
-LEARNS = 0.1
-"""Mean accuracy above guessing from which on a network counts as learning."""
 
 
 def claim_sentence(claim: Claim, judgement: Judgement, differences: Mapping[Cell, float]) -> str:
@@ -25,7 +23,7 @@ def claim_sentence(claim: Claim, judgement: Judgement, differences: Mapping[Cell
         for outcome, cells in judgement.cells.items()
         if cells
     ]
-    return f"{claim.contrast}: {', '.join(parts)}."
+    return f"{claim.contrast}: {', '.join(parts) or 'nothing to compare'}."
 
 
 def _holds(outcome: Outcome, place: str) -> str:

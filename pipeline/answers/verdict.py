@@ -10,6 +10,8 @@ from pipeline.answers.statistics import Comparison
 __all__ = ["ALPHA", "FACTORS", "RULES", "Cell", "Outcome", "judge", "outcome_of", "where"]
 
 ALPHA = 0.05
+# Accuracies of few seeds are often equal, which a t-test takes for certainty.
+FEWEST_SEEDS = 5
 FACTORS = ("activation", "depth")
 NOT_SETTLED = "not settled"
 
@@ -18,7 +20,8 @@ RULES = (
     "their differences are tested by a two-sided paired t-test against the claim's margin, with Holm's correction "
     "over all claims and cells of the question.",
     "A cell says yes or no where the corrected p is below 0.05: yes if the mean difference is on the claim's side of "
-    "the margin, no if it is on the other. Otherwise it is unclear.",
+    "the margin, no if it is on the other. Otherwise, and with fewer than five seeds, it is unclear. A cell in which "
+    "neither arm of a claim on accuracy gets 0.1 above guessing can't tell them apart: it is named and left out.",
     "A claim is supported if every settled cell says yes and refuted if every one says no. Where they differ, it "
     "depends on depth if cells of one depth agree, else on activation if cells of one activation agree, else on "
     "activation and depth. Unclear cells are named; if more than half of the "
@@ -44,7 +47,7 @@ class Judgement:
 
 def outcome_of(claim: Claim, comparison: Comparison, adjusted_p: float) -> Outcome:
     """What one cell says."""
-    if adjusted_p >= ALPHA:
+    if adjusted_p >= ALPHA or comparison.difference.count < FEWEST_SEEDS:
         return "unclear"
     return "yes" if claim.holds_at(comparison.difference.mean) else "no"
 

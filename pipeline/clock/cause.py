@@ -102,7 +102,7 @@ def find_causes(symmetry: Symmetry, ties: Sequence[Ties], arms: Mapping[str, Arm
     return [
         *_apart(symmetry, ties),
         *_parting(ties, arms),
-        *([_lasting(lasting, arms, dropout), *_others(arms)] if lasting else []),
+        *([_lasting(lasting, arms, dropout), *_others(arms, dropout)] if lasting else []),
     ]
 
 
@@ -139,14 +139,19 @@ def _lasting(count: int, arms: Mapping[str, ArmRecord], dropout: bool) -> str:
     return f"{kept}: the first broke at step {own.lasting_break}, by {cause}"
 
 
-def _others(arms: Mapping[str, ArmRecord]) -> list[str]:
-    """What the other arms show of the lasting ties: what can break them, and what has no part in it."""
-    at = {name: _at(arm.lasting_break) for name, arm in arms.items()}
+def _others(arms: Mapping[str, ArmRecord], dropout: bool) -> list[str]:
+    """What the other arms show of the lasting ties."""
+    at = {name: arm.lasting_break for name, arm in arms.items()}
     exact, noise = arms["exact"].functional_width, arms["noise"].functional_width
+    broke = at["float32"] >= 0 or at["float64"] >= 0
+    batches = {at["full batch"] >= 0, at["minibatch"] >= 0}
+    own = "the network's own dropout" if dropout else f"dropout of {DROPOUT:g}"
     return [
-        f"round-off alone breaks one: float32 {at['float32']}, float64 {at['float64']}, exact arithmetic {at['exact']}",
-        f"minibatches have no part in it: in float64 full batch {at['full batch']}, minibatch {at['minibatch']}",
-        f"dropout of {DROPOUT:g} breaks one: {at['dropout']}",
+        f"round-off alone {'breaks one' if broke else 'breaks none'}: float32 {_at(at['float32'])}, "
+        f"float64 {_at(at['float64'])}, exact arithmetic {_at(at['exact'])}",
+        f"minibatches {'decide' if len(batches) == 2 else 'do not decide'} whether one breaks: in float64 full batch "
+        f"{_at(at['full batch'])}, minibatch {_at(at['minibatch'])}",
+        f"{own} {'breaks one' if at['dropout'] >= 0 else 'breaks none'}: {_at(at['dropout'])}",
         f"noise of {NOISE:g} at the start: functional width {noise:.3g} at the end, {exact:.3g} without it",
     ]
 

@@ -264,6 +264,13 @@ class TheoryConfig(Section):
     def _known(cls, name: str) -> str:
         return _one_of(name, NONLINEARITIES)
 
+    @field_validator("scale")
+    @classmethod
+    def _of_a_scheme(cls, scale: float, info: ValidationInfo) -> float:
+        if scale != 1 and info.data.get("scheme") is None:
+            raise ValueError("multiplies a scheme's spread, so give scheme=... as well")
+        return scale
+
     @field_validator("scheme")
     @classmethod
     def _with_a_variance(cls, name: str | None, info: ValidationInfo) -> str | None:

@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vjp, vmap
 
 from pipeline.activations import Activation
 from pipeline.layers import Layer, Recorder, activation_paths
-from pipeline.stack import ROW_BLOCK, Parameters, Stack
+from pipeline.stack import ROW_BLOCK, Parameters, Stack, padded_size
 
 __all__ = ["LayerState", "Snapshot", "take_snapshot"]
 
@@ -124,8 +124,9 @@ def take_snapshot(
         signals = [(z, a) for _, z, a in calls]
         return loss(logits) if loss else torch.nn.functional.cross_entropy(logits, y), signals
 
-    batch = x.expand(stack.size, *x.shape)
-    gradients, signals = vmap(grad(one, has_aux=True))(stack.parameters, stack.buffers, batch)
+    parameters, buffers = _padded(stack, len(x))
+    batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
+    gradients, signals = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
     states = [_state(layer, stack, gradients, signals) for layer in layers]
     finite = [_finite(t) for state in states for t in _tensors(state).values()]
     valid = torch.stack(finite).all(0) if finite else torch.ones(len(stack), dtype=torch.bool)
@@ -140,6 +141,16 @@ def take_snapshot(
         for layer, state in zip(layers, states, strict=True)
     ]
     return Snapshot(states, valid, update_ratio, _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None)
+
+
+def _padded(stack: Stack, rows: int) -> tuple[Parameters, Parameters]:
+    """Parameters and buffers with as many more copies of the first member as keep bits independent of the stack."""
+    spare = padded_size(stack.size, rows) - stack.size
+
+    def more(tensors: Parameters) -> Parameters:
+        return {name: torch.cat([t, t[:1].expand(spare, *t.shape[1:])]) for name, t in tensors.items()}
+
+    return (more(stack.parameters), more(stack.buffers)) if spare else (stack.parameters, stack.buffers)
 
 
 def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor | None:
@@ -162,8 +173,8 @@ def _jacobian(stack: Stack, x: Tensor) -> Tensor:
         by_class: Tensor = vmap(pull)(chosen)[0]
         return by_class.movedim(0, 1).flatten(2)
 
-    batch = x.expand(stack.size, *x.shape)
-    jacobian: Tensor = vmap(one)(stack.parameters, stack.buffers, batch)
+    batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
+    jacobian: Tensor = vmap(one)(*_padded(stack, len(x)), batch)
     return jacobian[: len(stack)].detach()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.report.pages import html_environment, markdown_environment, publish
 
-__all__ = ["AnswerView", "view", "write_answers"]
+__all__ = ["AnswerView", "check_folder", "view", "write_answers"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def view(answer: Answer) -> AnswerView:
         title=answer.question.title,
         study=answer.study,
         experiment=f"{answer.dataset}, {cells} cells of activation and depth, {answer.seeds} seeds each, "
-        f"{answer.epochs} epochs; arms: {', '.join(answer.measured.arms)}",
+        f"{answer.epochs} epochs; arms: {'; '.join(answer.measured.arms)}",
         short=answer.short,
         claims=[(f.claim.text, f.verdict, f.sentence) for f in answer.findings],
         png=picture(answer),
@@ -114,6 +115,25 @@ def _effect(value: float) -> str:
     return f"{value:+.1f}" if math.isfinite(value) else ("+" if value > 0 else "-") + "infinite"
 
 
+def check_folder(config: Config) -> None:
+    """Finds out before anything is trained whether the answers can be written.
+
+    Raises:
+        UsageError: they can't.
+    """
+    folder = Path(config.report.answers) / "answers"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(config, error) from None
+    if not os.access(folder, os.W_OK):
+        raise _unwritable(config, PermissionError(13, "permission denied"))
+
+
+def _unwritable(config: Config, error: OSError) -> UsageError:
+    return UsageError.of("report.answers", config.report.answers, f"can't be written ({error.strerror})")
+
+
 def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | None = None) -> list[Path]:
     """Writes ``answers.md`` with its pictures into ``report.answers``, and the HTML page.
 
@@ -136,4 +156,4 @@ def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | 
             publish(folder / "answers" / "verdict.png", ranking.png)
         return [publish(page, html.encode()), publish(folder / "answers.md", markdown.encode())]
     except OSError as error:
-        raise UsageError.of("report.answers", config.report.answers, f"can't be written ({error.strerror})") from None
+        raise _unwritable(config, error) from None

@@ -39,6 +39,7 @@ def build_report(config: Config, runs: StudyRuns) -> Path:
         summary=summary,
         confirmation=runs.confirmation,
         replicates=runs.replicates,
+        pruned=len(runs.pruned),
         maps={title: _json(figure) for title, figure in _maps(runs.trials, runs.axes).items()},
         axes=runs.axes,
         curves=_curves(runs, summary) if summary else {},

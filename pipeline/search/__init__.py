@@ -1,5 +1,6 @@
 """The search: the one place that knows Optuna."""
 
+from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, inert_axes
 from pipeline.search.study import Asked, Search, StudyStatus, planned, studies, study_name, trial_counter
 
@@ -9,6 +10,7 @@ __all__ = [
     "Search",
     "StudyStatus",
     "axes_of",
+    "grid_size",
     "inert_axes",
     "planned",
     "studies",

@@ -5,8 +5,9 @@ have the same sum over every class of the layer below, and their outgoing weight
 same sum over every class of the layer above; inputs and outputs are classes of their own.
 Sums are enough, since the members of a class below have one activation and those of a
 class above one back-propagated error. Each such neuron then gets the same gradient for
-the same class, so the relation is kept by any step that treats equal entries equally: SGD
-with momentum, Adam, weight decay, minibatches. It is broken by what doesn't: dropout,
+the same class, so the relation is kept by SGD with momentum, Adam, decoupled weight decay
+and minibatches. (Adam with L2 decay in its gradient is not linear in the weights: there
+only equal entries stay equal, not equal sums.) It is broken by what doesn't: dropout,
 noise, and round-off, which takes its time.
 
 Under an odd activation (tanh) a neuron whose row, bias and column are the negatives of

@@ -75,7 +75,9 @@ def variance_profile(
     profile, squared = [], q_0
     for layer in range(1, depth + 1):
         q = sigma_w2 * squared + sigma_b2
-        backward = sigma_w2 * expect(lambda u: phi.slope(u) ** 2, q, phi.kinked)
+        # ReLU's slopes are the same at any variance, and undefined at 0.
+        seen = 1.0 if activation == "relu" and q == 0 else q
+        backward = sigma_w2 * expect(lambda u: phi.slope(u) ** 2, seen, phi.kinked)
         profile.append(LayerVariance(layer, q, backward))
         squared = expect(lambda u: phi.value(u) ** 2, q, phi.kinked)
     return profile

@@ -9,9 +9,10 @@ from pipeline.children import cores, run_all
 from pipeline.config import Config, compose
 from pipeline.console import progress, say, table
 from pipeline.errors import UsageError
-from pipeline.report import build_report, report_path, write_answers
+from pipeline.probes import PROBES
+from pipeline.report import build_report, check_folder, report_path, write_answers
 from pipeline.runner import check, load_dataset
-from pipeline.search import axes_of, planned, study_name, trial_counter
+from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study
 
 __all__ = ["answers"]
@@ -22,6 +23,7 @@ def answers(config: Config, flags: Sequence[str], overrides: Sequence[str]) -> i
     started = time.monotonic()
     studies = _studies(config, overrides)
     check_store(config)
+    check_folder(config)
     runs = {name: of for name, study in studies.items() if (of := _whole(study)) is not None}
     missing = {name: study for name, study in studies.items() if name not in runs}
     if missing:
@@ -59,8 +61,18 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
 def _check(name: str, study: Config) -> None:
     """Finds out before anything is trained whether a study could run and be answered from."""
     check(study, load_dataset(study))
+    if study.search.preflight == "prune":
+        raise UsageError.of("search.preflight", "prune", "answers need every trial trained, so it must be log")
     if name == VERDICT:
         return
+    whole = grid_size(study, axes_of(study))
+    if study.search.n_trials < whole:
+        allowed = f"{name} needs its whole grid of {whole} trials"
+        raise UsageError.of("search.n_trials", study.search.n_trials, allowed)
+    for metric in QUESTIONS[name].metrics:
+        probe = metric.removeprefix("init/")
+        if probe in PROBES and probe not in study.probes.chosen:
+            raise UsageError.of("probes", study.probes.only or study.probes.preset, f"{name} needs {probe}")
     arms = QUESTIONS[name].arms
     if arms not in (axis.key for axis in axes_of(study)):
         raise UsageError.of(f"search.space.{arms}", None, f"{name} compares its arms, so they must stay an axis")

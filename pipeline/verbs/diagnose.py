@@ -27,7 +27,7 @@ def diagnose(config: Config, flags: Sequence[str] = ()) -> int:
         "",
     )
     say(*_layers(signs), f"flat: {signs.flat:.1%} of units and samples")
-    say(f"the gradient of the loss reaches {signs.reached} of {len(signs.strengths)} layers")
+    say(f"the gradient of the loss reaches the weights of {signs.reached} of {len(signs.strengths)} layers")
     return 0
 
 
@@ -40,7 +40,7 @@ def _layers(signs: Signs) -> list[str]:
             f"{signs.strengths[i]:.3g}",
             f"{signs.label_gradients[i]:.3g}",
             f"{signs.slopes[i]:.3g}" if i < signs.depth else "",
-            str(signs.widths[i]) if i < len(signs.widths) else "",
+            str(signs.widths[i]) if signs.chain and i < signs.depth else "",
         ]
         for i in range(len(signs.strengths))
     ]

@@ -187,15 +187,15 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
         say(f"winner on {found.seeds} fresh seeds: test accuracy {found.accuracy:.3f} +- {found.spread:.3f} (std)")
         if found.model:
             say(f"registered model: {found.model}")
-    say(*_pruned_lines(runs))
+    if runs.pruned:
+        say(*_pruned_lines(runs))
     say("browse the runs: make ui", "the report:", str(report))
     return 0
 
 
 def _pruned_lines(runs: StudyRuns) -> list[str]:
     """How many trials were not trained, and why."""
-    if not runs.pruned:
-        return []
-    reasons = Counter(re.sub(r"\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
+    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
     lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
-    return [f"{len(runs.pruned)} trials were called hopeless and not trained:", *lines, ""]
+    many = f"{len(runs.pruned)} trials were" if len(runs.pruned) > 1 else "1 trial was"
+    return [f"{many} called hopeless and not trained:", *lines, ""]

@@ -30,7 +30,8 @@ def theory(config: TheoryConfig, flags: Sequence[str] = ()) -> int:
         # JSON has no infinity: what is infinite or isn't there is null.
         say(json.dumps({k: v if v is not None and math.isfinite(v) else None for k, v in figures.items()}))
         return 0
-    where = f"sigma_w2={at:.6g}" if at is not None else "no critical sigma_w2"
+    where = f"{config.scheme} x{config.scale:g}, " if config.scheme else ""
+    where += f"sigma_w2={at:.6g}" if at is not None else "no critical sigma_w2"
     say(f"{config.activation} at sigma_b2={config.sigma_b2:g}, {where}", "")
     rows = [
         ["critical sigma_w^2", _number(critical)],

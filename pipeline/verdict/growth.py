@@ -2,12 +2,14 @@
 
 A network with small weights starts on a plateau: the gradient of each layer is
 proportional to the product of all the others. In a deep linear network whose layers act
-along one direction with strengths w_1 .. w_L, gradient descent follows
+along one direction with strengths w_1 .. w_L, gradient descent follows, as long as the
+product of all is small,
 
     dw_l / dt = eta S prod_{k != l} w_k,
 
-S the covariance of inputs and labels (Saxe et al. 2014, "Exact solutions to the nonlinear
-dynamics of learning in deep linear neural networks", sec. 2). A nonlinearity enters by its
+S the covariance of inputs and labels (the small-weight limit of the dynamics in Saxe et
+al. 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+networks"). A nonlinearity enters by its
 mean slope s_l. The network has left the plateau when S prod w_l s_l reaches 1. Where the
 weights are large this model means little, but then the first-order change of the loss,
 eta sum_l ||grad_l||^2 a step, says how soon something happens: the sooner of the two counts.
@@ -46,11 +48,15 @@ def first_change(signs: Signs, rate: float) -> float:
 
 
 def _plateau(signs: Signs, rate: float) -> float:
-    signal = signs.label_signal * math.prod(signs.slopes)
+    parts = (signs.label_signal, *signs.slopes)
+    if min(parts) <= 0:
+        return NEVER
+    # In logarithms, since products of many layers under- and overflow.
+    signal = sum(map(math.log, parts))
     w = np.maximum(np.array(signs.strengths), SEED_STRENGTH)
     t = 1.0  # nothing happens sooner
-    while signal * w.prod() < 1:
-        growth = rate * signal * w.prod() / w
+    while (strength := signal + float(np.log(w).sum())) < 0:
+        growth = rate * np.exp(strength - np.log(w))
         step = SHARE * float((w / np.maximum(growth, TINY)).min())
         t += step
         if not t < NEVER:

@@ -8,8 +8,9 @@ stays where it is (one that blows up is worse):
 * stability: a logistic function of log10 of what a first step would change of the label
   loss, rate * sum_l ||grad_l||^2; the deeper the network, the sooner it blows up;
 * growth: a logistic function of log10(steps given / steps needed), see ``growth``;
-* capacity: distinct neurons for ever in the narrowest layer, over the C - 1 directions
-  that tell C classes apart, to the power 1.5;
+* capacity: distinct neurons for ever in the layer that loses most to copies, over the
+  C - 1 directions that tell C classes apart (or all its neurons, if they are fewer), to
+  the power 1.5;
 * unsaturated: saturation alone costs little;
 * theory: 6 xi_c far below the depth (Schoenholz et al. 2017, sec. 5). Its weight is small
   because that is what was measured: as a factor of full weight it ranks trials worse.
@@ -76,7 +77,9 @@ class _Factors:
 def judge(signs: Signs, budget: Budget) -> Verdict:
     """The verdict on one network."""
     if not signs.strengths:
-        return Verdict(UNKNOWN, "not judged: no layer with a weight was found", hopeless=False)
+        return not_judged("no layer with a weight was found")
+    if signs.normalised:
+        return not_judged("batch normalisation trains another network than the one at the start")
     if not signs.finite:
         return Verdict(0.0, "unstable: activations or gradients are not finite at the start", hopeless=True)
     steps = escape_steps(signs, budget.rate)
@@ -85,12 +88,21 @@ def judge(signs: Signs, budget: Budget) -> Verdict:
     factors = _Factors(
         stability=_logistic((onset - _log10(first_change(signs, budget.rate))) / BLOW_UP_WIDTH),
         growth=_logistic((_log10(budget.steps / steps) - GROWTH_EVEN) / GROWTH_WIDTH),
-        capacity=min(1.0, min(signs.widths, default=signs.classes) / (signs.classes - 1)) ** CAPACITY_POWER,
+        capacity=min(
+            (_capacity(*of, signs.classes) for of in zip(signs.widths, signs.units, strict=True)), default=1.0
+        ),
         unsaturated=1 - SATURATION_COST * max(0.0, 2 * signs.flat - 1),
         theory=1 - THEORY_COST * _logistic(-(_log10(limit / max(signs.depth, 1)) + 1) / THEORY_WIDTH),
     )
     sentence = _sentence(signs, budget, factors, steps, limit)
-    return Verdict(factors.score, sentence, hopeless=factors.score < HOPELESS)
+    # The model of the plateau is one of chains: of other networks only what no model is needed for is certain.
+    certain = signs.chain or signs.reached == 0 or factors.stability < FAIR
+    return Verdict(factors.score, sentence, hopeless=certain and factors.score < HOPELESS)
+
+
+def _capacity(width: int, units: int, classes: int) -> float:
+    """What is left to a layer of ``units`` neurons of which ``width`` are distinct."""
+    return float(min(1.0, width / min(classes - 1, units)) ** CAPACITY_POWER)
 
 
 def typical(verdicts: Sequence[Verdict]) -> Verdict:
@@ -127,8 +139,13 @@ def _sentence(signs: Signs, budget: Budget, factors: _Factors, steps: float, lim
     if signs.flat > FAIR and factors.unsaturated < 0.9:
         return f"saturated: {signs.flat:.0%} of units and samples are flat"
     if limit < signs.depth:
-        return f"healthy, though 6 xi_c = {limit:.0f} < depth {signs.depth}"
+        return f"healthy, though 6 xi_c = {_short(limit)} < depth {signs.depth}"
     return "healthy"
+
+
+def not_judged(reason: str) -> Verdict:
+    """Of a network that the signs say nothing about."""
+    return Verdict(UNKNOWN, f"not judged: {reason}", hopeless=False)
 
 
 def _no_growth(signs: Signs, budget: Budget, steps: float, limit: float, layers: int) -> str:
@@ -143,9 +160,14 @@ def _no_growth(signs: Signs, budget: Budget, steps: float, limit: float, layers:
     if signs.reached < layers:
         return f"gradient reaches {signs.reached} of {layers} layers"
     if limit < signs.depth:
-        return f"6 xi_c = {limit:.0f} < depth {signs.depth}"
-    needed = "no number of steps" if steps >= NEVER else f"about {steps:.0e} steps"
-    return f"too slow: needs {needed} to follow the labels, has {budget.steps}"
+        return f"6 xi_c = {_short(limit)} < depth {signs.depth}"
+    if steps >= NEVER:
+        return "too slow: no number of steps is enough to follow the labels"
+    return f"too slow: needs about {steps:.0e} steps to follow the labels, has {budget.steps}"
+
+
+def _short(limit: float) -> str:
+    return f"{limit:.0f}" if limit >= 10 else f"{limit:.2g}"
 
 
 def _logistic(x: float) -> float:

@@ -38,9 +38,11 @@ class Signs:
         reached: how many layers the gradient of the loss reaches.
         flat: share of (unit, sample) where the activation is flat.
         dead_layers: hidden layers, from 1, in which every unit is flat on every sample.
+        units: for each hidden layer how many there are.
         widths: for each hidden layer how many distinct neurons there are for ever, settled by
-            the symmetry of a chain; elsewhere all that there are.
+            the symmetry of a chain; elsewhere, and under dropout, all that there are.
         chain: whether the network is a plain chain of linear layers and activations.
+        normalised: whether it normalises by statistics of the batch, which it doesn't have yet.
         activation: of the first hidden layer; empty if there is none.
         sigma_w2, sigma_b2: mean squared weight times fan-in, and mean squared bias, over
             the hidden layers beyond the first (of the first if it is the only one).
@@ -55,8 +57,10 @@ class Signs:
     reached: int
     flat: float
     dead_layers: tuple[int, ...]
+    units: tuple[int, ...]
     widths: tuple[int, ...]
     chain: bool
+    normalised: bool
     activation: str
     sigma_w2: float
     sigma_b2: float
@@ -79,40 +83,64 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     def label_loss(logits: Tensor) -> Tensor:
         return -(residual * logits).sum() / len(x)
 
-    start = take_snapshot(stack, layers, x, y)
-    labelled = take_snapshot(stack, layers, x, y, loss=label_loss)
-    signal = float((residual.T @ x.flatten(1)).norm()) / len(x)
     symmetry = stack_symmetry(stack, layers, x[:2])
-    widths = [chain_prediction(of, layers).widths if of else None for of in symmetry or [None] * len(stack)]
-    return [_of_member(start, labelled, i, signal, classes, symmetry is not None, widths[i]) for i in range(len(stack))]
-
-
-def _of_member(
-    start: Snapshot, labelled: Snapshot, i: int, signal: float, classes: int, chain: bool, widths: list[int] | None
-) -> Signs:
-    hidden = start.hidden
-    flat = [_flat(layer, i) for layer in hidden]
-    units = sum(layer.units for layer in hidden)
-    # A layer's gradient in units of the weights it would move: biases only shift all samples alike.
-    label_gradients = tuple(_norm(layer.gradient[i]) for layer in labelled.layers)
-    gradients = [_norm(layer.gradient[i]) for layer in start.layers]
-    inner = hidden[1:] or hidden
-    return Signs(
-        finite=bool(start.valid[i] and labelled.valid[i]),
+    look = _Look(
+        start=take_snapshot(stack, layers, x, y),
+        labelled=take_snapshot(stack, layers, x, y, loss=label_loss),
+        trained=[layer.weight in stack.trainable for layer in layers],
         classes=classes,
-        strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
-        slopes=tuple(_mean_slope(layer, i) for layer in hidden),
-        label_signal=signal,
-        label_gradients=label_gradients,
-        reached=sum(g > REACHED * max(gradients, default=0.0) for g in gradients),
-        flat=sum(float(f.double().sum()) / len(f) for f in flat) / units if units else 0.0,
-        dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
-        widths=tuple(widths or [layer.units for layer in hidden]),
-        chain=chain,
-        activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
-        sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
-        sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
+        signal=float((residual.T @ x.flatten(1)).norm()) / len(x),
+        chain=symmetry is not None,
+        normalised=any("running_mean" in name for name in stack.buffers),
     )
+    # Dropout breaks ties that deterministic training keeps.
+    settled = [None] * len(stack) if symmetry is None or stack.masks.places else symmetry
+    widths = [chain_prediction(of, layers).widths if of else None for of in settled]
+    return [look.member(i, widths[i]) for i in range(len(stack))]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is seen of a whole stack."""
+
+    start: Snapshot
+    labelled: Snapshot
+    trained: Sequence[bool]
+    classes: int
+    signal: float
+    chain: bool
+    normalised: bool
+
+    def member(self, i: int, widths: Sequence[int] | None) -> Signs:
+        """The signs of one member."""
+        start, hidden = self.start, self.start.hidden
+        flat = [_flat(layer, i) for layer in hidden]
+        units = tuple(layer.units for layer in hidden)
+        gradients = self._gradients(start, i)
+        inner = hidden[1:] or hidden
+        return Signs(
+            finite=bool(start.valid[i] and self.labelled.valid[i]),
+            classes=self.classes,
+            strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
+            slopes=tuple(_mean_slope(layer, i) for layer in hidden),
+            label_signal=self.signal,
+            label_gradients=self._gradients(self.labelled, i),
+            reached=sum(g > REACHED * max(gradients) for g in gradients),
+            flat=sum(float(f.double().sum()) / len(f) for f in flat) / sum(units) if units else 0.0,
+            dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
+            units=units,
+            widths=tuple(widths or units),
+            chain=self.chain,
+            normalised=self.normalised,
+            activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
+            sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
+            sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
+        )
+
+    def _gradients(self, of: Snapshot, i: int) -> tuple[float, ...]:
+        """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
+        pairs = zip(of.layers, self.trained, strict=True)
+        return tuple(_norm(layer.gradient[i]) if moves else 0.0 for layer, moves in pairs)
 
 
 def _flat(layer: LayerState, i: int) -> Tensor:
