@@ -46,9 +46,10 @@ OTHERS = {
     "test/accuracy": "share of hits on the test part, once, at the end",
     "symmetry/broken_step": "first step at which no two units of a hidden layer have equal incoming rows and biases "
     "to the last bit; -1 if some still have at the end",
-    "symmetry/predicted_width": "of an MLP: share of hidden units that are distinct for ever under deterministic "
-    "training, settled from the weights before the first step (`pipeline.symmetry`): classes of copies count once, "
-    "and so do all units that stay constant",
+    "symmetry/predicted_width": "of an MLP without dropout: share of hidden units that deterministic training can "
+    "keep distinct at most, settled from the weights before the first step (`pipeline.symmetry`): classes of copies "
+    "count once, and so do all units that stay constant. Functional width can be lower: units can be multiples of "
+    "each other under ReLU, or differ only on inputs that are constant in the data",
     "verdict/score": "of the verdict before training, 0..1 (`pipeline.verdict`); the reason is the tag "
     "`initlab.verdict`",
     "init/NAME": "NAME before the first step (`init/signal/update_ratio`: of the first step)",

@@ -59,7 +59,7 @@ def dead_fraction(layer: LayerState) -> Tensor:
     Pool.UNITS,
     Cost.LIGHT,
     About(
-        "share of (unit, sample) with abs(phi(z) - phi(0) - phi'(0) z) < 0.05 abs(phi'(0) z); for ReLU and GELU the "
+        "share of (unit, sample) with abs(phi(z) - phi(0) - phi'(0) z) <= 0.05 abs(phi'(0) z); for ReLU and GELU the "
         "tangent is that of the active branch, phi(z) = z",
         "the lab's own; the linear region of LeCun et al. 1998, 'Efficient BackProp', sec. 4.6",
         "tanh at z = 0.39, 0.40, -0.39 and five times 9: 2/8 (tanh(z) / z is 0.95 at 0.3995)",
