@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.answers import QUESTIONS, VERDICT, Answer, answer, rank_verdicts
 from pipeline.children import cores, run_all
 from pipeline.config import Config, compose
-from pipeline.console import progress, say, table
+from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, write_answers
@@ -112,7 +112,12 @@ def _report(study: Config, runs: StudyRuns) -> Path:
 
 
 def _verdicts(found: Sequence[Answer]) -> list[str]:
-    rows = [
-        [f"{a.question.name.upper()}  {finding.claim.text}", finding.verdict] for a in found for finding in a.findings
+    """Each question with its claims, and under each claim its verdict."""
+    return [
+        line
+        for told in found
+        for line in (
+            f"{told.question.name.upper()}. {told.question.title}",
+            *[text for f in told.findings for text in (f"  {f.claim.text}", f"    {f.verdict}")],
+        )
     ]
-    return table(["claim", "verdict"], rows)
