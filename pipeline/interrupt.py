@@ -22,8 +22,12 @@ _noted: list[int] = []
 
 
 def install() -> None:
-    """Makes SIGTERM raise ``Terminated``, outside ``deferred``."""
+    """Makes SIGTERM raise ``Terminated`` and SIGINT ``KeyboardInterrupt``, outside ``deferred``.
+
+    A process that a script starts in the background is born with SIGINT ignored.
+    """
     _noted.clear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _raise)
 
 

@@ -5,6 +5,13 @@ import pytest
 
 from pipeline.children import cores, run_all
 from pipeline.errors import RunError, UsageError
+from pipeline.interrupt import install
+
+
+@pytest.fixture(autouse=True)
+def no_signal_noted() -> None:
+    """As in a fresh process: a signal that an earlier test sent is no longer noted."""
+    install()
 
 
 def test_every_command_runs_and_its_end_is_told(home):

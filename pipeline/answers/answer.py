@@ -104,5 +104,6 @@ def _finding(claim: Claim, results: list[CellResult], idle: list[Cell], cells: l
     sentence, label = claim_sentence(claim, judgement, differences), judgement.label
     if idle:
         place = where(idle, cells)
+        sentence += f" Left out, as nothing learns there: {place}."
         label += "; nothing learns " + ("anywhere" if place == "everywhere" else f"for {place}")
     return Finding(claim, results, label, sentence)
