@@ -1,6 +1,6 @@
 """Sentences made of numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -84,36 +84,35 @@ def _means(measured: Measured, cell: Cell) -> dict[str, float]:
     return {arm: mean for arm, mean in means.items() if np.isfinite(mean)}
 
 
-def _best(question: Question, measured: Measured, activation: str) -> str:
+def _by_depth(measured: Measured, activation: str, none: str, tell: Callable[[Cell, dict[str, float]], str]) -> str:
+    """What is told of each depth from its arms' means, or that ``none`` of them learns."""
     parts = []
     for cell in (c for c in measured.cells if c[0] == activation):
         means = _means(measured, cell)
-        best = max(means, key=lambda arm: means[arm])
-        if means[best] < measured.chance + LEARNS:
-            parts.append(f"at depth {cell[1]} none learns (best {means[best]:.3f})")
-            continue
+        best = max(means.values())
+        learns = best >= measured.chance + LEARNS
+        parts.append(f"at depth {cell[1]} " + (tell(cell, means) if learns else f"{none} learns (best {best:.3f})"))
+    return "; ".join(parts)
+
+
+def _best(question: Question, measured: Measured, activation: str) -> str:
+    def tell(cell: Cell, means: dict[str, float]) -> str:
+        best, worst = max(means, key=lambda arm: means[arm]), min(means, key=lambda arm: means[arm])
         beside = f"{question.subject} {means[question.subject]:.3f}, " if question.subject in means else ""
-        worst = min(means, key=lambda arm: means[arm])
-        parts.append(
-            f"at depth {cell[1]} the best is {best} with {means[best]:.3f} ({beside}worst {worst} {means[worst]:.3f})"
-        )
-    return f"{activation}, mean test accuracy: {'; '.join(parts)}."
+        return f"the best is {best} with {means[best]:.3f} ({beside}worst {worst} {means[worst]:.3f})"
+
+    return f"{activation}, mean test accuracy: {_by_depth(measured, activation, 'none', tell)}."
 
 
 def _trained_range(question: Question, measured: Measured, activation: str) -> str:
-    parts = []
-    for cell in (c for c in measured.cells if c[0] == activation):
-        means = _means(measured, cell)
+    def tell(cell: Cell, means: dict[str, float]) -> str:
         best = max(means, key=lambda arm: means[arm])
-        if means[best] < measured.chance + LEARNS:
-            parts.append(f"at depth {cell[1]} no scale learns (best {means[best]:.3f})")
-            continue
-        near = [arm for arm, mean in means.items() if mean >= means[best] - NEAR]
-        others = [arm for arm in near if arm != best]
+        others = [arm for arm, mean in means.items() if mean >= means[best] - NEAR and arm != best]
         span = f"within {NEAR} of it: {', '.join(others) if others else 'no other'}"
         flat, linear = (measured.spread(cell, best, f"init/saturation/{m}_fraction").mean for m in ("flat", "linear"))
-        parts.append(
-            f"at depth {cell[1]} the best is scale {best} with {means[best]:.3f}, which starts with flat fraction "
+        return (
+            f"the best is scale {best} with {means[best]:.3f}, which starts with flat fraction "
             f"{flat:.3f} and linear fraction {linear:.3f} ({span})"
         )
-    return f"{activation}: {'; '.join(parts)}."
+
+    return f"{activation}: {_by_depth(measured, activation, 'no scale', tell)}."

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from pipeline import __version__
 from pipeline.answers import RULES, Answer, CellResult, Finding, Ranking, label, picture
 from pipeline.config import Config
-from pipeline.errors import UsageError
+from pipeline.folders import make_writable, unwritable
 from pipeline.report.pages import html_environment, markdown_environment, publish
 
 __all__ = ["AnswerView", "check_folder", "view", "write_answers"]
@@ -121,17 +120,7 @@ def check_folder(config: Config) -> None:
     Raises:
         UsageError: they can't.
     """
-    folder = Path(config.report.answers) / "answers"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(config, error) from None
-    if not os.access(folder, os.W_OK):
-        raise _unwritable(config, PermissionError(13, "permission denied"))
-
-
-def _unwritable(config: Config, error: OSError) -> UsageError:
-    return UsageError.of("report.answers", config.report.answers, f"can't be written ({error.strerror})")
+    make_writable(Path(config.report.answers) / "answers", "report.answers", config.report.answers)
 
 
 def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | None = None) -> list[Path]:
@@ -156,4 +145,4 @@ def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | 
             publish(folder / "answers" / "verdict.png", ranking.png)
         return [publish(page, html.encode()), publish(folder / "answers.md", markdown.encode())]
     except OSError as error:
-        raise _unwritable(config, error) from None
+        raise unwritable("report.answers", config.report.answers, error) from None

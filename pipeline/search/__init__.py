@@ -2,7 +2,9 @@
 
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, inert_axes
-from pipeline.search.study import Asked, Search, StudyStatus, planned, studies, study_name, trial_counter
+from pipeline.search.status import StudyStatus, studies, trial_counter
+from pipeline.search.storage import study_name
+from pipeline.search.study import Asked, Search, planned
 
 __all__ = [
     "Asked",

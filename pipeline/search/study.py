@@ -2,38 +2,28 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.config import Config, config_hash, flatten, identity, plain, with_values
 from pipeline.config.convert import suggestion
-from pipeline.errors import RunError, UsageError
-from pipeline.names import slug
+from pipeline.errors import UsageError
 from pipeline.records import TrialRecord
 from pipeline.search.sampler import LOST, grid_size, make_sampler
 from pipeline.search.space import Axis, axes_of, settings
+from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
 
-__all__ = ["Asked", "Search", "StudyStatus", "planned", "studies", "study_name", "trial_counter"]
+__all__ = ["Asked", "Search", "planned"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
 DIVERGED_LOSS = 1e6
 LARGEST_LOSS = 0.999e6
-
-
-STATES = tuple(state.name for state in TrialState)
-DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
-"""What Optuna raises while it replays a journal that isn't one."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +33,6 @@ class Asked:
     number: int
     values: dict[str, Any]
     config: Config
-
-
-@dataclass(frozen=True)
-class StudyStatus:
-    """What ``initlab status`` says of a study."""
-
-    name: str
-    store: str
-    trials: dict[str, int]
-    best_value: float | None
-    best_trial: int | None
-
-
-def study_name(config: Config) -> str:
-    """``study.name``, or the dataset and the configuration's hash: same configuration, same study.
-
-    A study of a question has that before it: ``q2-digits-...``.
-    """
-    question = f"{config.study.question}-" if config.study.question else ""
-    return config.study.name or f"{question}{config.dataset.name}-{config_hash(config)}"
 
 
 def planned(config: Config, axes: Sequence[Axis]) -> int:
@@ -93,13 +63,13 @@ class Search:
         self.distributions = {axis.key: axis.distribution for axis in self.axes}
         first = _first_points(config, self.axes)
         self.asked: dict[int, Trial] = {}
-        self._lock = _held_lock(config, self.name)
+        self._lock = held_lock(config, self.name)
         self.study, self.store = self._open()
         self._check_identity(first, data_digest)
         self._recover()
 
     def _open(self) -> tuple[optuna.Study, str]:
-        storage, store = _storage(self.config, self.name)
+        storage, store = open_storage(self.config, self.name)
         maximize = self.config.search.objective == "val/accuracy"
         try:
             study = optuna.create_study(
@@ -110,7 +80,7 @@ class Search:
                 load_if_exists=True,
             )
         except DAMAGED:
-            raise _damaged(store) from None
+            raise damaged(store) from None
         return study, store
 
     def close(self) -> None:
@@ -224,99 +194,9 @@ def _first_points(config: Config, axes: list[Axis]) -> list[dict[str, Any]]:
     return points if config.search.sampler != "grid" else []
 
 
-def _held_lock(config: Config, name: str) -> FileLock:
-    """One process at a time: two would take each other's running trials for lost ones."""
-    folder = _journal_dir(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{slug(name)}.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"the study {name!r} is being run by another process; wait for it, or stop it") from None
-    except OSError as error:
-        raise UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})") from None
-    return lock
-
-
 def _give_again(study: optuna.Study, trial_id: int) -> None:
     frozen = study._storage.get_trial(trial_id)
     study._storage.set_trial_user_attr(trial_id, LOST, True)
     if frozen.params:
         study.enqueue_trial(frozen.params)
     study.tell(frozen.number, state=TrialState.FAIL)
-
-
-def _storage(config: Config, name: str) -> tuple[BaseStorage, str]:
-    given = config.search.storage
-    if given is not None and "://" in given:
-        try:
-            return RDBStorage(given), given.split("://")[0]
-        except Exception as error:  # SQLAlchemy's, the driver's, or an import that fails
-            reason = type(error).__name__
-            scheme = given.split("://")[0]
-            raise UsageError(f"search.storage={scheme}://...: can't be opened ({reason})") from None
-    path = Path(given) if given is not None else _journal_dir(config) / f"{slug(name)}.journal"
-    if path.is_dir():
-        raise UsageError.of("search.storage", path, "is a folder; it must be a journal file or a database URL")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path))), str(path)
-    except OSError as error:
-        raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
-    except DAMAGED:
-        raise _damaged(path) from None
-
-
-def _damaged(store: object) -> RunError:
-    return RunError(f"search.storage={store}: the journal is damaged and can't be read")
-
-
-def _journal_dir(config: Config) -> Path:
-    return Path(config.tracking.dir) / "optuna"
-
-
-def studies(config: Config) -> list[StudyStatus]:
-    """The studies in ``search.storage``, or in all journals under ``tracking.dir``."""
-    given = config.search.storage
-    if given is not None:
-        if "://" not in given and not Path(given).is_file():
-            raise UsageError.of("search.storage", given, "no such journal file")
-        return _statuses(*_storage(config, ""))
-    found: list[StudyStatus] = []
-    for path in sorted(_journal_dir(config).glob("*.journal")):
-        try:
-            found += _statuses(JournalStorage(JournalFileBackend(str(path))), str(path))
-        except DAMAGED:
-            found.append(StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None))
-    return found
-
-
-def trial_counter(config: Config) -> Callable[[], int]:
-    """A function that tells how many trials of a study have a result, whoever runs it."""
-    name = study_name(config)
-    storage, _ = _storage(config, name)
-
-    def count() -> int:
-        ids = [study._study_id for study in storage.get_all_studies() if study.study_name == name]
-        return sum(storage.get_n_trials(i, TrialState.COMPLETE) for i in ids)
-
-    return count
-
-
-def _statuses(storage: BaseStorage, store: str) -> list[StudyStatus]:
-    statuses = []
-    for frozen in storage.get_all_studies():
-        trials = storage.get_all_trials(frozen._study_id, deepcopy=False)
-        done = [t for t in trials if t.state == TrialState.COMPLETE]
-        best = _best(done, frozen.direction) if done else None
-        counts = Counter(t.state.name for t in trials if LOST not in t.user_attrs)
-        by_state = {state: counts.get(state, 0) for state in STATES}
-        statuses.append(
-            StudyStatus(frozen.study_name, store, by_state, best.value if best else None, best.number if best else None)
-        )
-    return statuses
-
-
-def _best(trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection) -> FrozenTrial:
-    sign = -1 if direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    return min(trials, key=lambda t: sign * (t.value if t.value is not None else math.inf))

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
+from pipeline.folders import make_writable, unwritable
 
 __all__ = ["Store", "check_store", "open_store", "store_uri", "ui_command"]
 
@@ -74,17 +75,7 @@ def check_store(config: Config) -> None:
         raise UsageError.of("tracking.uri", masked(uri), "names no file: it must be sqlite:///PATH")
     if Path(place).is_file():
         open_store(config)
-    folder = _directory(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(config, error) from None
-    if not os.access(folder, os.W_OK):
-        raise _unwritable(config, PermissionError(13, "permission denied"))
-
-
-def _unwritable(config: Config, error: OSError) -> UsageError:
-    return UsageError.of("tracking.dir", config.tracking.dir, f"can't be written ({error.strerror})")
+    make_writable(_directory(config), "tracking.dir", config.tracking.dir)
 
 
 def open_store(config: Config) -> Store:
@@ -106,7 +97,7 @@ def open_store(config: Config) -> Store:
     except Timeout:
         raise RunError(f"{directory / '.store.lock'} is held by another process; the store can't be opened") from None
     except OSError as error:
-        raise _unwritable(config, error) from None
+        raise unwritable("tracking.dir", config.tracking.dir, error) from None
     except InitlabError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a driver's
