@@ -124,9 +124,12 @@ def take_snapshot(
         signals = [(z, a) for _, z, a in calls]
         return loss(logits) if loss else torch.nn.functional.cross_entropy(logits, y), signals
 
-    parameters, buffers = _padded(stack, len(x))
-    batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
-    gradients, signals = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
+    found = None if loss else stack.signals(x, y)
+    if found is None:
+        parameters, buffers = _padded(stack, len(x))
+        batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
+        found = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
+    gradients, signals = found
     states = [_state(layer, stack, gradients, signals) for layer in layers]
     finite = [_finite(t) for state in states for t in _tensors(state).values()]
     valid = torch.stack(finite).all(0) if finite else torch.ones(len(stack), dtype=torch.bool)
