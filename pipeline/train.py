@@ -6,7 +6,7 @@ each member's own batches, and look again where the schedule says so.
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
 
@@ -25,7 +25,10 @@ from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 from pipeline.symmetry import Projection
 
-__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train"]
+__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_start"]
+
+# Steps between two chances to end a training.
+LONGEST_STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Paused:
         """Some of the members, in their order."""
         members = [self.members[i] for i in chosen]
         return Paused(members, self.epoch, self.state.take(chosen), self.seen.take(chosen), self.masks)
+
+    def single(self) -> "list[Paused]":
+        """Each member by itself."""
+        return [self.take([i]) for i in range(len(self.members))]
 
 
 class Training:
@@ -76,8 +83,15 @@ class Training:
             seen = Seen.joined([part.seen for part in paused], self.stack)
         self.observer = Observer(self.stack, layers, data, plan, seen, state.steps if state else 0)
 
-    def run(self, until: int, on_epoch: Callable[[int], None] | None = None) -> None:
-        """Trains up to the end of epoch ``until``. on_epoch: called after each with its number, from 1."""
+    def run(
+        self, until: int, on_epoch: Callable[[int], None] | None = None, check: Callable[[], None] | None = None
+    ) -> None:
+        """Trains up to the end of epoch ``until``.
+
+        Args:
+            on_epoch: called after each epoch with its number, from 1.
+            check: called every few steps; what it raises ends the training.
+        """
         size = self.plan.batch_size
         steps = len(self.data.x_train) // size
         while self.epoch < until:
@@ -85,7 +99,9 @@ class Training:
             batches = order[:, : steps * size].reshape(len(order), steps, size)
             done = 0
             while done < steps:
-                n = self.observer.stride(steps - done)
+                n = self.observer.stride(min(steps - done, LONGEST_STRIDE))
+                if check is not None:
+                    check()
                 keep = self.observer.looks_at_updates(self.observer.step + n)
                 taken = batches[:, done : done + n]
                 self.observer.after_steps(
@@ -214,13 +230,20 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
+def with_start(member: Member, module: nn.Module, data: Dataset) -> Member:
+    """The member with the parameters that its init draws, unless it has some to start from."""
+    if member.start is not None:
+        return member
+    fit = FitData.of(data.x_train, data.y_train, data.n_classes)
+    return replace(member, start=initial_parameters(module, member.init, member.seed, fit))
+
+
 def build_stack(
     module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan, state: State | None = None
 ) -> Stack:
     """The networks at their start, or in ``state``."""
     if state is None:
-        fit = FitData.of(data.x_train, data.y_train, data.n_classes)
-        initial = [dict(m.start) if m.start else initial_parameters(module, m.init, m.seed, fit) for m in members]
+        initial = [dict(with_start(m, module, data).start or {}) for m in members]
     else:
         initial = [{name: p[i] for name, p in state.parameters.items()} for i in range(len(members))]
     kind = NativeStack if plan.execution == "native" else Stack
