@@ -67,5 +67,5 @@ def _signals(module: nn.Module, row: Tensor) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out (torch's allocator for the CPU raises a bare RuntimeError)."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
