@@ -17,7 +17,7 @@ from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
 
-__all__ = ["Observer", "Seen", "probe_batch", "update_ratio"]
+__all__ = ["Observer", "Seen", "probe_batch", "update_ratios"]
 
 
 def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -145,9 +145,7 @@ class Observer:
         self.running_rows += loss.shape[1] * self.plan.batch_size
         self.seen.clock.tick(self.step)
         if steps.updates is not None:
-            updates = steps.updates
-            self.update_ratio = update_ratio(self.stack, updates, self.layers)
-            self.layer_ratios = {layer.name: update_ratio(self.stack, updates, [layer]) for layer in self.layers}
+            self.update_ratio, self.layer_ratios = update_ratios(self.stack, steps.updates, self.layers)
             if self.step == 1:
                 self._store_first_update()
         if self.step in self.probe_steps:
@@ -200,11 +198,13 @@ class Observer:
         if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
             self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
         found = measure(snapshot.started_at(self.seen.start), probes)
-        for name, values in found.network.items():
-            self._add(name, values)
-        for (layer, name), values in found.layers.items():
-            for record, value in zip(self.seen.records, values.tolist(), strict=True):
-                record.layers.append(LayerRow(self.step, layer, name, value))
+        for record, values in zip(self.seen.records, found.values.T.tolist(), strict=True):
+            of_layers = values[len(found.of_network) :]
+            for name, value in zip(found.of_network, values, strict=False):
+                record.add(name, self.step, value)
+            record.layers += [
+                LayerRow(self.step, *of, value) for of, value in zip(found.of_layers, of_layers, strict=True)
+            ]
 
     def _due(self, need: Need) -> bool:
         """What is dear is measured at the first and the last step alone."""
@@ -220,18 +220,33 @@ class Observer:
             record.add(name, self.step, value)
 
 
-def update_ratio(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
+def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> tuple[Tensor, dict[str, Tensor]]:
     """Norm of the update over the norm of the weights it was added to, ``(S,)``; 0 if neither moved.
 
     Args:
         updates: what was added to the parameters as they are now.
         layers: whose weights count; those that no optimiser moves don't.
+
+    Returns:
+        Of all weights together, and of each layer by its name.
     """
-    weights = [layer.weight for layer in layers if layer.weight in updates]
-    if not weights:
-        return torch.zeros(len(stack), dtype=torch.float64)
-    update = torch.cat([updates[name].flatten(1) for name in weights], 1)
-    after = torch.cat([stack.parameters[name].flatten(1) for name in weights], 1)
-    update, after = (t[: len(stack)].detach().to(torch.float64).cpu() for t in (update, after))
-    size = update.norm(dim=1)
-    return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))
+    none = torch.zeros(len(stack), dtype=torch.float64)
+    squares = {layer.name: (none, none) for layer in layers}
+    squares |= {layer.name: _squares(stack, updates, layer) for layer in layers if layer.weight in updates}
+    moved, before = (
+        (sum(parts, start=none) for parts in zip(*squares.values(), strict=True)) if layers else (none, none)
+    )
+    return _ratio(moved, before), {name: _ratio(*parts) for name, parts in squares.items()}
+
+
+def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, Tensor]:
+    """Squared norms of a weight's update and of the weight before it, each ``(S,)``."""
+    update, after = (
+        t[: len(stack)].detach().flatten(1).cpu().to(torch.float64)
+        for t in (updates[layer.weight], stack.parameters[layer.weight])
+    )
+    return update.square().sum(1), (after - update).square().sum(1)
+
+
+def _ratio(moved: Tensor, before: Tensor) -> Tensor:
+    return torch.where(moved == 0, 0.0, (moved / before).sqrt())

@@ -30,7 +30,8 @@ pre-activation, phi the activation function, a = phi(z); x runs over the probe s
 stands for the gradient of the mean loss over them. Units are neurons or channels; positions
 of a feature map count as samples. A layer is hidden if an activation follows it; the
 network's value is the mean over hidden units (each layer counts by its width) or over hidden
-layers. All is computed in float64. A diverged network has NaN, which isn't logged.
+layers. Activations are counted and summed in the dtype of the training; whatever a tolerance or
+a small difference decides is computed in float64. A diverged network has NaN, which isn't logged.
 """
 
 COSTS = {
