@@ -5,7 +5,7 @@ dimensions; it is *hidden* if an activation runs after it and before the next on
 activation is seen when it is a module (``nn.Tanh``), not a function call (``F.tanh``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.activations import Activation, activation_of
 
-__all__ = ["Layer", "Recorder", "activation_paths", "trace_layers"]
+__all__ = ["Layer", "Recorder", "activation_paths", "rows_of", "trace_layers"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ class Recorder:
             self.calls.append((path, args[0], output))
 
         return record
+
+
+def rows_of(parameters: Mapping[str, Tensor], layer: Layer) -> Tensor:
+    """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``; without the latter where the layer has none."""
+    weight = parameters[layer.weight].detach().flatten(2)
+    return weight if layer.bias is None else torch.cat([weight, parameters[layer.bias].detach()[..., None]], -1)
 
 
 def _is_weighted(module: nn.Module) -> bool:

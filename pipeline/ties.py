@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.layers import Layer
+from pipeline.distinct import surely_distinct
+from pipeline.layers import Layer, rows_of
 from pipeline.stack import Stack
 
 __all__ = ["NEVER", "TieClock"]
@@ -101,20 +102,11 @@ class TieClock:
 
     def _within(self, i: int, layer: Layer, classes: Sequence[list[np.ndarray] | None]) -> np.ndarray:
         """Twins of hidden layer ``i`` that are in one class."""
-        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
-        pairs = [
-            [m, a, twin]
-            for m, found in enumerate(classes)
-            if found is not None
-            for a, twin in _twins(np.concatenate([rows[m], found[i][:, None].astype(rows.dtype)], 1))
-        ]
-        return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+        members = np.array([m for m, found in enumerate(classes) if found is not None], dtype=np.int64)
+        return self._find(layer, members, [found[i] if found is not None else None for found in classes])
 
     def _rows(self, layer: Layer) -> Tensor:
-        weight = self.stack.parameters[layer.weight].detach().flatten(2)
-        if layer.bias is None:
-            return weight
-        return torch.cat([weight, self.stack.parameters[layer.bias].detach()[..., None]], -1)
+        return rows_of(self.stack.parameters, layer)
 
     def _still_equal(self, layer: Layer, pairs: np.ndarray) -> np.ndarray:
         rows = self._rows(layer)
@@ -132,9 +124,19 @@ class TieClock:
             np.concatenate([old[~np.isin(old[:, 0], members)], new]) for old, new in zip(self.pairs, found, strict=True)
         ]
 
-    def _find(self, layer: Layer, members: np.ndarray) -> np.ndarray:
-        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
-        pairs = [[m, i, twin] for m in members for i, twin in _twins(rows[m])]
+    def _find(
+        self, layer: Layer, members: np.ndarray, classes: Sequence[np.ndarray | None] | None = None
+    ) -> np.ndarray:
+        """Pairs (member, neuron, its twin), where ``classes`` are given of one class."""
+        rows = self._rows(layer)[: len(self.stack)]
+        doubtful = members[~surely_distinct(rows).cpu().numpy()[members]]
+        if not len(doubtful):
+            return np.empty((0, 3), dtype=np.int64)
+        arrays, pairs = rows.cpu().numpy(), []
+        for m in doubtful:
+            of = classes[m] if classes is not None else None
+            own = arrays[m] if of is None else np.concatenate([arrays[m], of[:, None].astype(arrays.dtype)], 1)
+            pairs += [[m, i, twin] for i, twin in _twins(own)]
         return np.array(pairs, dtype=np.int64).reshape(-1, 3)
 
 
