@@ -203,6 +203,7 @@ class SearchConfig(Section):
     n_trials: Annotated[int, Field(ge=1, le=1_000_000)]
     replicates: Annotated[int, Field(ge=1, le=CONFIRMATION_OFFSET)]
     batch: Annotated[int, Field(ge=1, le=4096)]
+    history: Annotated[int, Field(ge=100, le=1_000_000)]
     objective: Literal["val/accuracy", "val/loss"]
     preflight: Literal["log", "prune"]
     confirm: Annotated[int, Field(ge=0, le=1000)]
