@@ -1,5 +1,6 @@
 """Everything a probe may look at, measured once for a whole stack on the probe batch."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,9 +13,11 @@ from pipeline.activations import Activation
 from pipeline.layers import Layer, Recorder, activation_paths
 from pipeline.stack import ROW_BLOCK, Parameters, Stack, padded_size
 
-__all__ = ["LayerState", "Snapshot", "take_snapshot"]
+__all__ = ["LayerState", "Snapshot", "sample_step", "take_snapshot"]
 
 JACOBIAN_ROWS = ROW_BLOCK
+# Of a feature map, (row, position) pairs that are looked at, at most.
+SAMPLES = 4096
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class LayerState:
         weight: ``(S, units, fan_in)``. gradient: of the loss by it, the same shape.
         bias: ``(S, units)``, zeros where the layer has none. bias_gradient: likewise.
         z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
-            a feature map count as samples.
+            a feature map count as samples, up to ``SAMPLES`` of them (``sample_step``).
         a: activations, the same shape.
         outgoing: what of the weights that read them belongs to each unit, ``(S, units, n)``;
-            None where anything but flattening stands between.
+            None where anything but pooling of each channel or flattening stands between.
         update_ratio: norm of the last update of the weight over its norm before, ``(S,)``;
             None before the first step.
         start: the activations at step 0; None unless they were asked for.
@@ -218,6 +221,22 @@ def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: list[tupl
 
 def _by_unit(signal: Tensor, units: int) -> Tensor:
     """``(S, rows, ...)`` to float64 ``(S, samples, units)``: channels are axis 2 of a feature map."""
-    signal = signal.detach().to(torch.float64)
+    signal = signal.detach()
     axis = 2 if signal.shape[2] == units else signal.ndim - 1
-    return signal.movedim(axis, -1).flatten(1, -2)
+    samples = signal.movedim(axis, -1).flatten(1, -2)
+    step = sample_step(signal.shape[1], samples.shape[1] // signal.shape[1])
+    return samples[:, ::step].to(torch.float64)
+
+
+def sample_step(rows: int, positions: int) -> int:
+    """Every which (row, position) of feature maps is looked at, counted position by position, row by row.
+
+    The smallest step that leaves at most ``SAMPLES`` and has no divisor in common with the
+    number of positions: each row is looked at in other places, and no place is left out.
+    """
+    if positions == 1:
+        return 1
+    step = -(-rows * positions // SAMPLES)
+    while math.gcd(step, positions) > 1:
+        step += 1
+    return step
