@@ -4,6 +4,7 @@ Two hidden neurons of a layer are tied while their incoming rows and biases are 
 the last bit. A tie is looked for in every step, at the cost of one comparison a neuron.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,6 +46,32 @@ class TieClock:
         self.pairs: list[np.ndarray] = [np.empty((0, 3), dtype=np.int64) for _ in self.layers]
         self._rescan(np.arange(len(stack)), step=0)
         self.lasting = [self._within(i, layer, classes) for i, layer in enumerate(self.layers)]
+
+    @property
+    def watching(self) -> bool:
+        """Whether there is a tie left to watch, so that ``tick`` must see every step."""
+        return bool((self.broken_step == NEVER).any()) or any(map(len, self.lasting))
+
+    def take(self, members: Sequence[int]) -> "TieClock":
+        """The clock of some members, in their order; of use to ``joined`` alone."""
+        taken = copy.copy(self)
+        for name in ("broken_step", "first_break", "lasting_break"):
+            setattr(taken, name, getattr(self, name)[list(members)])
+        taken.pairs = [_moved(pairs, members) for pairs in self.pairs]
+        taken.lasting = [_moved(pairs, members) for pairs in self.lasting]
+        return taken
+
+    @classmethod
+    def joined(cls, clocks: Sequence["TieClock"], stack: Stack) -> "TieClock":
+        """One clock for the members of several, which ``stack`` now holds in their order."""
+        one = copy.copy(clocks[0])
+        one.stack = stack
+        for name in ("broken_step", "first_break", "lasting_break"):
+            setattr(one, name, np.concatenate([getattr(clock, name) for clock in clocks]))
+        starts = np.cumsum([0, *(len(clock.broken_step) for clock in clocks)])
+        one.pairs = [_shifted(parts, starts) for parts in zip(*(clock.pairs for clock in clocks), strict=True)]
+        one.lasting = [_shifted(parts, starts) for parts in zip(*(clock.lasting for clock in clocks), strict=True)]
+        return one
 
     def tick(self, step: int) -> None:
         """Call after every step of the optimiser."""
@@ -111,6 +138,20 @@ class TieClock:
             own = arrays[m] if of is None else np.concatenate([arrays[m], of[:, None].astype(arrays.dtype)], 1)
             pairs += [[m, i, twin] for i, twin in _twins(own)]
         return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+
+
+def _moved(pairs: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """The pairs of ``members``, numbered by their places there."""
+    parts = [
+        np.column_stack([np.full((own := pairs[pairs[:, 0] == m]).shape[0], i), own[:, 1:]])
+        for i, m in enumerate(members)
+    ]
+    return np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
+
+
+def _shifted(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Pairs of several clocks, with members counted on from clock to clock."""
+    return np.concatenate([pairs + np.array([start, 0, 0]) for pairs, start in zip(parts, starts, strict=False)])
 
 
 def _twins(rows: np.ndarray) -> list[tuple[int, int]]:

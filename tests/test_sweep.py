@@ -21,8 +21,9 @@ from plotly.offline import get_plotlyjs
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
+from pipeline.pool import run_jobs
 from pipeline.probes import PROBES, preset
-from pipeline.runner import Job, load_dataset, run_jobs
+from pipeline.runner import Job, load_dataset
 from pipeline.search import Search, studies
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 

@@ -23,6 +23,8 @@ NOT_IDENTITY = (
     "search.storage",
     "search.confirm",
     "trainer.stack_size",
+    "trainer.workers",
+    "trainer.max_memory_gb",
 )
 UNION_TAGS = {"mlp", "custom", "sgd", "adam", "adamw"}
 

@@ -10,14 +10,11 @@ from torch.func import functional_call, grad, vjp, vmap
 
 from pipeline.layers import Layer, Recorder, activation_paths
 from pipeline.probes.state import LayerState, Snapshot
-from pipeline.stack import ROW_BLOCK, Parameters, Stack, padded_size
+from pipeline.stack import ROW_BLOCK, Parameters, Signals, Stack, padded_size
 
-__all__ = ["Signals", "snapshot_of", "take_snapshot"]
+__all__ = ["snapshot_of", "take_snapshot"]
 
 JACOBIAN_ROWS = ROW_BLOCK
-
-Signals = Sequence[tuple[Tensor, Tensor]]
-"""What goes into and comes out of each call of an activation, in order: ``(S, rows, ...)`` each."""
 
 
 def take_snapshot(
@@ -48,9 +45,12 @@ def take_snapshot(
         signals = [(z, a) for _, z, a in calls]
         return loss(logits) if loss else torch.nn.functional.cross_entropy(logits, y), signals
 
-    parameters, buffers = _padded(stack, len(x))
-    batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
-    gradients, signals = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
+    found = None if loss else stack.signals(x, y)
+    if found is None:
+        parameters, buffers = _padded(stack, len(x))
+        batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
+        found = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
+    gradients, signals = found
     jacobians = _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None
     return snapshot_of(stack, layers, gradients, signals, update_ratio, layer_ratios or {}, jacobians)
 

@@ -12,9 +12,10 @@ from pipeline.data import Dataset
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.names import run_title, slug
+from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
-from pipeline.runner import Job, check, load_dataset, network, run_jobs, verdicts
+from pipeline.runner import Job, check, load_dataset, network, verdicts
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
