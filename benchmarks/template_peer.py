@@ -54,7 +54,7 @@ def run_template(interpreter: str, folder: Path, trials: int) -> TemplateRun:
     folder.mkdir(parents=True, exist_ok=True)
     store = folder / "mlflow.db"
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | threads
+    environment = os.environ | threads | {"PYTHONPATH": str(TEMPLATE)}
     environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{store}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [interpreter, str(TEMPLATE / "train.py"), "--multirun", f"hydra.sweeper.n_trials={trials}"]
     ran = run([*command, f"hydra.sweep.dir={folder / 'multirun'}"], folder, environment)

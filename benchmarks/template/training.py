@@ -53,7 +53,7 @@ class Run:
         self.data, self.batch = load(), cfg.batch_size
         self.net = MLP(cfg.sizes, cfg.weight_scale, cfg.bias_value)
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=cfg.lr, momentum=cfg.momentum, fused=True)
-        self.probe = Probe(self.net, self.optimizer, self.data.x[: cfg.probe_rows], self.data.y[: cfg.probe_rows])
+        self.probe = Probe(self.net, self.optimizer, self.data.x[: cfg.probe_rows])
 
     def epoch(self) -> list[float]:
         """Trains for one epoch; the twelve metrics of it."""
