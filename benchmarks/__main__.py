@@ -22,7 +22,7 @@ from benchmarks.machine import busy_elsewhere, environment
 from benchmarks.result import Result, merge, read, write
 from benchmarks.rows import GROUPS, Context, Group
 from benchmarks.table import page
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 FOLDER = ROOT / "benchmarks"
 KEYS = [key for group in GROUPS for key in group.keys]
@@ -76,7 +76,7 @@ def measure(group: Group, options: Options, where: dict[str, str]) -> dict[str, 
         context = Context(options.quick, mnist_file(options.mnist), Path(folder), say)
         try:
             found = group.measure(context)
-        except Unavailable as reason:
+        except UnavailableError as reason:
             say(f"not run: {reason}")
             return {target.key: Result(target, reason=str(reason), date=date) for target in group.targets}
         except (RuntimeError, OSError) as error:

@@ -1,5 +1,6 @@
 """The data of the speed rows as one file for all sides, made by the lab's own loader."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.shapes import SHAPES, Shape
-from benchmarks.unavailable import Unavailable
+from benchmarks.shapes import Shape
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["ROOT", "Arrays", "data_file", "load", "mnist_file"]
 
@@ -36,14 +37,14 @@ def mnist_file(given: str | None) -> str | None:
     return str(MNIST) if MNIST.is_file() else None
 
 
-def data_file(name: str, mnist: str | None) -> Path:
-    """The file with a shape's data; made when it is first needed, and kept.
+def data_file(shape: Shape, mnist: str | None) -> Path:
+    """The file with a shape's data; made when it is first needed, and kept under a name made from its keys.
 
     Raises:
-        Unavailable: the data can't be had here.
+        UnavailableError: the data can't be had here.
     """
-    shape = SHAPES[name]
-    path = FOLDER / f"{name}.npz"
+    key = hashlib.sha256(" ".join(shape.overrides).encode()).hexdigest()[:8]
+    path = FOLDER / f"{shape.dataset}-{key}.npz"
     if path.is_file():
         return path
     try:
@@ -51,11 +52,11 @@ def data_file(name: str, mnist: str | None) -> Path:
         from pipeline.errors import InitlabError
         from pipeline.runner import load_dataset
     except ImportError as error:
-        raise Unavailable(f"{path} is not there, and can't be made here: {error}") from None
+        raise UnavailableError(f"{path} is not there, and can't be made here: {error}") from None
     try:
         data = load_dataset(compose(overrides(shape, mnist)))
     except InitlabError as error:
-        raise Unavailable(str(error)) from None
+        raise UnavailableError(str(error)) from None
     FOLDER.mkdir(exist_ok=True)
     arrays = {key: getattr(data, key).numpy() for key in ("x_train", "y_train", "x_val", "y_val")}
     beside = path.with_suffix(".part.npz")

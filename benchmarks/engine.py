@@ -3,44 +3,59 @@
 ``training`` needs torch and numpy alone; the rest needs the whole lab.
 """
 
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.data import ROOT, Arrays
+from benchmarks.environment import ENVIRONMENT
 from benchmarks.peers import LR, MOMENTUM, Measure
 from benchmarks.shapes import Shape
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
-__all__ = ["MODES", "PRUNING", "STUDY", "Told", "jobs", "sweep_command", "sweep_environment", "told", "training"]
+__all__ = [
+    "MODES",
+    "PRUNING",
+    "STUDY",
+    "Told",
+    "empty_caches",
+    "jobs",
+    "sweep_command",
+    "sweep_environment",
+    "told",
+    "training",
+]
 
 # Keys of the lab, each named here and nowhere else in the benchmark.
-MODES = ("native", "compiled", "stacked", "loop")  # of Plan.execution, besides auto
+MODES = ("native", "compiled", "stacked", "loop")  # of trainer.execution, besides auto
 WORKERS = "trainer.workers"  # cores that a study trains on
 PRUNING = ("search.preflight=prune", "search.pruner=halving")
 STUDY = ("search.confirm=0", "tracking.register=false")  # the same work as the template's, and no more
 MEMBER_STEPS = "member_steps"  # a trial's user attribute: steps of all its replicates, where it was cut short
 
-# Where compiled programs are kept between runs: set to an empty folder, so that compiling counts.
-CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME")
+# Where compiled programs and measured choices are kept between runs: set to empty folders, so that they count.
+CACHES = ("INITLAB_CACHE", "TORCHINDUCTOR_CACHE_DIR")
+# Trainings of the study for which ``auto`` chooses a mode.
+TRAININGS = 256 * 3 * 20
 
 
 def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", probes: bool | None = None) -> Measure:
-    """``train`` on one stack.
+    """``train``, in the mode and the stacks that the lab chooses.
 
     Without probes the time of each further epoch is measured: that of ``epochs + 1`` less
     that of one, so that set-up and compiling don't count, as they don't for the peers.
 
     Args:
+        execution: ``auto`` or one of ``MODES``.
         probes: None: each further epoch, without probes; else a whole training of 20 epochs
             with (True) or without (False) the standard probes.
     """
     from pipeline import models
     from pipeline.init import InitSpec
+    from pipeline.modes import choose
     from pipeline.optim import OptimizerSpec
     from pipeline.plan import Member, Plan
     from pipeline.probes import preset
@@ -48,30 +63,33 @@ def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", p
 
     name, arguments = shape.model
     if not hasattr(models, name):
-        raise Unavailable(f"the lab has no pipeline.models.{name}")
+        raise UnavailableError(f"the lab has no pipeline.models.{name}")
     dataset = _dataset(data, device)
     module = getattr(models, name)(dataset.input_shape, dataset.n_classes, **arguments)
     init = InitSpec("glorot_normal", 1.0, "constant", 0.0, {}, {})
-    count = shape.gpu_members if device == "cuda" else shape.members
-    members = [Member(seed, init, LR) for seed in range(count)]
-    chosen = tuple(preset("standard")) if probes else ()
-    forced = {} if execution == "auto" else {"execution": execution}
-    optimizer = OptimizerSpec("sgd", MOMENTUM)
+    members = [Member(seed, init, LR) for seed in range(shape.gpu_members if device == "cuda" else shape.members)]
+    plan = Plan(
+        batch_size=shape.batch,
+        optimizer=OptimizerSpec("sgd", MOMENTUM),
+        device=device,
+        probes=tuple(preset("standard")) if probes else (),
+    )
+    steps = len(data.x_train) // shape.batch
+    chosen = choose(execution, module, dataset, members[:1], plan, float(TRAININGS * steps))
+    plan = replace(plan, execution=chosen.mode)
+    stacks = [members[i : i + chosen.stack_size] for i in range(0, len(members), chosen.stack_size)]
 
     def seconds(epochs: int) -> float:
-        try:
-            plan = Plan(epochs, shape.batch, optimizer, device=device, probes=chosen, **forced)  # type: ignore[arg-type]
-        except TypeError:
-            raise Unavailable("the lab's Plan has no execution") from None
         begun = time.perf_counter()
-        train(module, dataset, members, plan)
+        for stack in stacks:
+            train(module, dataset, stack, replace(plan, epochs=epochs))
         return time.perf_counter() - begun
 
     def measure() -> tuple[float, float]:
-        steps = len(data.x_train) // shape.batch * count
+        work = steps * len(members)
         if probes is not None:
-            return seconds(20), 20 * steps
-        return seconds(shape.epochs + 1) - seconds(1), shape.epochs * steps
+            return seconds(20), 20 * work
+        return seconds(shape.epochs + 1) - seconds(1), shape.epochs * work
 
     measure()
     return measure
@@ -91,7 +109,8 @@ def _dataset(data: Arrays, device: str):  # type: ignore[no-untyped-def]  # pipe
 def jobs(shape: Shape, overrides: Sequence[str], workers: int) -> Measure:
     """``run_jobs`` on so many cores, without probes: the time of each further epoch, as above."""
     from pipeline.config import compose
-    from pipeline.runner import Job, load_dataset, run_jobs
+    from pipeline.pool import run_jobs
+    from pipeline.runner import Job, load_dataset
 
     count = 4 * shape.members * workers
     rows = len(load_dataset(compose(overrides)).x_train)
@@ -117,9 +136,13 @@ def sweep_command(*overrides: str) -> list[str]:
 
 def sweep_environment(folder: Path) -> dict[str, str]:
     """An environment in which nothing that was compiled before is found."""
-    kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    caches = {name: str(folder / "caches" / name.lower()) for name in CACHES}
-    return kept | caches | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    kept = {key: value for key, value in ENVIRONMENT.items() if key != "MLFLOW_TRACKING_URI"}
+    return kept | empty_caches(folder) | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def empty_caches(folder: Path) -> dict[str, str]:
+    """The lab's caches as folders of their own under ``folder``."""
+    return {name: str(folder / "caches" / name.lower()) for name in CACHES}
 
 
 @dataclass(frozen=True)
@@ -148,12 +171,14 @@ def told(folder: Path, steps: int) -> list[Told]:
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     (path,) = (folder / "mlruns" / "optuna").glob("*.journal")
     study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
-    ended = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.datetime_complete]
-    ended.sort(key=lambda t: t.datetime_complete)
     full = {TrialState.COMPLETE: float(steps), TrialState.PRUNED: 0.0}
-    costs = [float(t.user_attrs.get(MEMBER_STEPS, full[t.state])) for t in ended]
-    values = [t.value if t.state == TrialState.COMPLETE else None for t in ended]
-    times = [t.datetime_complete.timestamp() for t in ended]
-    return [Told(*each) for each in zip(times, values, accumulate(costs), strict=True)]
+    ended = [(t.datetime_complete, t) for t in study.trials if t.datetime_complete and t.state in full]
+    ended.sort(key=lambda pair: pair[0])
+    spent = accumulate(float(t.user_attrs.get(MEMBER_STEPS, full[t.state])) for _, t in ended)
+    return [
+        Told(at.timestamp(), t.value if t.state == TrialState.COMPLETE else None, total)
+        for (at, t), total in zip(ended, spent, strict=True)
+    ]

@@ -22,6 +22,7 @@ LR, MOMENTUM = 0.05, 0.9
 GEMM_SIDE = 1024
 GEMM_SECONDS = 0.5
 
+Network = Callable[[Tensor], Tensor]
 Measure = Callable[[], tuple[float, float]]
 """One measurement: seconds, and the work done in them (member-steps, or floating-point operations)."""
 
@@ -37,7 +38,7 @@ def plain(shape: Shape, data: Arrays, device: str) -> Measure:
         def step(x: Tensor, y: Tensor) -> Tensor:
             optimizer.zero_grad(set_to_none=True)
             loss = nn.functional.cross_entropy(network(x), y)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             return loss.detach()
 
@@ -51,13 +52,14 @@ def compiled(shape: Shape, data: Arrays, device: str) -> Measure:
     """(b): the same network, its whole step (forward, backward, SGD) one compiled graph."""
     data = _laid_out(shape, data)
     structure = _network(shape, device)
-    forward = torch.compile(structure)  # for validation
+    forward: Network = torch.compile(structure)  # for validation
 
     def loss_of(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(functional_call(structure, parameters, (x,)), y)
 
     @torch.compile
     def update(parameters: dict[str, Tensor], momenta: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        loss: Tensor
         gradients, loss = grad_and_value(loss_of)(parameters, x, y)
         for name, parameter in parameters.items():
             momenta[name].mul_(MOMENTUM).add_(gradients[name])
@@ -77,7 +79,9 @@ def compiled(shape: Shape, data: Arrays, device: str) -> Measure:
 
 def _network(shape: Shape, device: str) -> nn.Module:
     network = shape.plain().to(device)
-    return network.to(memory_format=torch.channels_last) if shape.channels_last else network  # type: ignore[call-overload, no-any-return]
+    if shape.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def _laid_out(shape: Shape, data: Arrays) -> Arrays:
@@ -88,7 +92,7 @@ def _laid_out(shape: Shape, data: Arrays) -> Arrays:
 
 
 def _timed(
-    shape: Shape, data: Arrays, step: Callable[[Tensor, Tensor], Tensor], network: nn.Module
+    shape: Shape, data: Arrays, step: Callable[[Tensor, Tensor], Tensor], network: Network
 ) -> tuple[float, float]:
     begun = time.perf_counter()
     for _ in range(shape.peer_epochs):
@@ -109,7 +113,7 @@ def _batches(shape: Shape, data: Arrays) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def _validate(network: nn.Module, data: Arrays) -> tuple[float, float]:
+def _validate(network: Network, data: Arrays) -> tuple[float, float]:
     logits = network(data.x_val)
     hits = (logits.argmax(1) == data.y_val).float().mean()
     return nn.functional.cross_entropy(logits, data.y_val).item(), hits.item()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["Ran", "run"]
 
@@ -29,7 +29,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     """Runs a command in ``folder``, its output in ``output.txt`` there.
 
     Raises:
-        Unavailable: it ended with the exit code for wrong usage.
+        UnavailableError: it ended with the exit code for wrong usage.
         RuntimeError: it failed otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     if process.returncode:
         last = next(iter(output.read_text().strip().splitlines()[-1:]), "")
         if process.returncode == USAGE:
-            raise Unavailable(last)
+            raise UnavailableError(last)
         raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}: {last}")
     return Ran(seconds, peak)
 

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,11 @@ __all__ = ["MIN_PAIRS", "Measured", "Result", "Target", "merge", "ratios", "read
 MIN_PAIRS = 5
 """A figure of fewer pairs doesn't pass, whatever it is."""
 
-FIGURES = {"median": statistics.median, "mean": statistics.fmean, "largest": max}
+FIGURES: dict[str, Callable[[Sequence[float]], float]] = {
+    "median": statistics.median,
+    "mean": statistics.fmean,
+    "largest": max,
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Result:
     @property
     def figure(self) -> float:
         """The row's one number; NaN if there is none."""
-        return float(FIGURES[self.target.figure](self.values)) if self.values else math.nan
+        return FIGURES[self.target.figure](self.values) if self.values else math.nan
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -74,13 +78,17 @@ class Result:
         return (min(self.values), max(self.values)) if self.values else (math.nan, math.nan)
 
     @property
-    def passed(self) -> bool | None:
-        """Whether the bound is met over enough pairs; None if there is no bound or nothing was measured."""
+    def met(self) -> bool | None:
+        """Whether the figure is what is asked; None if nothing is, or nothing was measured."""
         bound = self.target.bound
         if bound is None or not self.values:
             return None
-        met = self.figure <= bound if self.target.at_most else self.figure >= bound
-        return met and len(self.values) >= MIN_PAIRS
+        return self.figure <= bound if self.target.at_most else self.figure >= bound
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether it is so over enough pairs."""
+        return self.met and len(self.values) >= MIN_PAIRS
 
 
 def ratios(upper: Sequence[float], lower: Sequence[float]) -> list[float]:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -21,7 +22,7 @@ class Shape:
         plain: builds it as a user of torch would.
         model: its name in ``pipeline.models`` and that class's arguments.
         overrides: the dataset in the lab's own keys, at the sizes that are trained on.
-        members: networks in one call of the lab's ``train``; on a GPU ``gpu_members``.
+        members: networks that one measurement of the lab's side trains; on a GPU ``gpu_members``.
         epochs: epochs of one measurement of the lab's side.
         peer_epochs: likewise of a peer, which trains one network.
         channels_last: whether the peers keep images so; for convolutions on a CPU it is faster.
@@ -37,7 +38,7 @@ class Shape:
     peer_epochs: int
     sizes: tuple[int, ...] = ()
     gpu_members: int = 256
-    channels_last: bool = field(default=False)
+    channels_last: bool = False
 
     @property
     def flops(self) -> int:
@@ -46,7 +47,7 @@ class Shape:
         Three products a layer of 2 * batch * inputs * outputs (forward, and the gradients of
         weights and inputs), less that of the inputs of the first layer, which nobody needs.
         """
-        pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        pairs = list(pairwise(self.sizes))
         products = 3 * sum(a * b for a, b in pairs) - math.prod(pairs[0])
         return 2 * self.batch * products
 
@@ -54,9 +55,9 @@ class Shape:
 def _mlp(*sizes: int) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
-        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(*sizes[-2:]))
+        return nn.Sequential(nn.Flatten(), *layers[:-1])  # the logits have no activation
 
     return build
 
@@ -81,7 +82,7 @@ SHAPES = {
         plain=_mlp(64, 64, 64, 10),
         model=("MLP", {"depth": 2, "width": 64, "activation": "tanh"}),
         overrides=_data(1797, 1078),
-        members=32,
+        members=64,
         epochs=20,
         peer_epochs=40,
         sizes=(64, 64, 64, 10),
@@ -92,7 +93,7 @@ SHAPES = {
         plain=_mlp(784, 256, 256, 10),
         model=("MLP", {"depth": 2, "width": 256, "activation": "tanh"}),
         overrides=_data(60_000, 12_800),
-        members=8,
+        members=16,
         epochs=1,
         peer_epochs=4,
         sizes=(784, 256, 256, 10),
@@ -102,10 +103,10 @@ SHAPES = {
         batch=128,
         plain=_cnn,
         model=("CNN", {}),
-        overrides=_data(60_000, 1_280),
-        members=8,
+        overrides=_data(60_000, 2_560),
+        members=4,
         epochs=1,
-        peer_epochs=8,
+        peer_epochs=4,
         channels_last=True,
     ),
 }

@@ -4,31 +4,38 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 from benchmarks.data import ROOT
+from benchmarks.engine import empty_caches
+from benchmarks.environment import ENVIRONMENT
+from benchmarks.group import Context
 from benchmarks.subject import Subject
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["Side", "cores", "in_turn"]
 
 
 def cores(count: int) -> tuple[int, ...]:
-    """The first ``count`` cores that this process may use; ``Unavailable`` if there are fewer."""
+    """The first ``count`` cores that this process may use; ``UnavailableError`` if there are fewer."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < count:
-        raise Unavailable(f"needs {count} cores, has {len(allowed)}")
+        raise UnavailableError(f"needs {count} cores, has {len(allowed)}")
     return tuple(allowed[:count])
 
 
 class Side:
-    """Processes that are measured at once; several of them where each has a core of its own."""
+    """Processes that are measured at once; several of them where each has a core of its own.
 
-    def __init__(self, *subjects: Subject) -> None:
-        self._processes = [_start(subject) for subject in subjects]
+    Args:
+        caches: variables of the environment that name the folders of the lab's caches.
+    """
+
+    def __init__(self, *subjects: Subject, caches: Mapping[str, str]) -> None:
+        self._processes = [_start(subject, caches) for subject in subjects]
         try:
             for process in self._processes:
                 _answer(process)
@@ -67,9 +74,9 @@ class Side:
         self.close()
 
 
-def _start(subject: Subject) -> subprocess.Popen[str]:
+def _start(subject: Subject, caches: Mapping[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-P", "-W", "ignore", "-m", "benchmarks.subject", subject.to_json()]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = ENVIRONMENT | dict(caches) | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
@@ -80,32 +87,34 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
         raise RuntimeError(f"a measured process ended with exit code {process.wait()}")
     answer: dict[str, Any] = json.loads(line)
     if "unavailable" in answer:
-        raise Unavailable(answer["unavailable"])
+        raise UnavailableError(answer["unavailable"])
     return answer
 
 
 def in_turn(
-    sides: Mapping[str, Sequence[Subject]], rounds: int, say: Callable[[str], None], optional: Sequence[str] = ()
+    sides: Mapping[str, Sequence[Subject]], rounds: int, context: Context, optional: Sequence[str] = ()
 ) -> dict[str, list[float]]:
     """Rates of each side, one a round; every round measures all sides, and begins with another.
 
     Args:
         optional: sides that are left out where they are unavailable.
     """
+    caches = empty_caches(context.folder)
     with ExitStack() as stack:
         running: dict[str, Side] = {}
         for name, subjects in sides.items():
-            say(f"setting up {name}")
+            context.say(f"setting up {name}")
             try:
-                running[name] = stack.enter_context(Side(*subjects))
-            except Unavailable as reason:
+                running[name] = stack.enter_context(Side(*subjects, caches=caches))
+            except UnavailableError as reason:
                 if name not in optional:
                     raise
-                say(f"{name} is left out: {reason}")
+                context.say(f"{name} is left out: {reason}")
         names = list(running)
         rates: dict[str, list[float]] = {name: [] for name in names}
         for i in range(rounds):
             for name in names[i % len(names) :] + names[: i % len(names)]:
                 rates[name].append(running[name].rate())
-            say(f"round {i + 1} of {rounds}: " + ", ".join(f"{name} {rates[name][-1]:.4g}/s" for name in names))
+            last = ", ".join(f"{name} {rates[name][-1]:.4g}/s" for name in names)
+            context.say(f"round {i + 1} of {rounds}: {last}")
         return rates

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.peers import Measure
 from benchmarks.shapes import SHAPES
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["Subject", "main"]
 
@@ -61,12 +61,12 @@ def _build(subject: Subject) -> Measure:
 
 
 def _built(subject: Subject) -> Measure:
-    """Raises ``Unavailable`` also for what the lab calls a usage error."""
+    """Raises ``UnavailableError`` also for what the lab calls a usage error."""
     try:
         return _build(subject)
     except Exception as error:
         if type(error).__name__ in ("UsageError", "RunError"):
-            raise Unavailable(str(error)) from None
+            raise UnavailableError(str(error)) from None
         raise
 
 
@@ -81,7 +81,7 @@ def main(argument: str) -> None:
     os.dup2(2, 1)
     try:
         measure = _built(subject)
-    except Unavailable as error:
+    except UnavailableError as error:
         print(json.dumps({"unavailable": str(error)}), file=answers)
         return
     print(json.dumps({"ready": True}), file=answers)

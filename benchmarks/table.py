@@ -20,7 +20,7 @@ def page(results: Mapping[str, Result], notes: Mapping[str, str]) -> str:
     """The page in Markdown.
 
     Args:
-        notes: by row, what bounds it; shown for rows that don't pass.
+        notes: by row, what bounds it; shown for rows that miss theirs.
     """
     parts = ["# The benchmark", HOW, _table(results)]
     if bounded := _bounds(results, notes):
@@ -50,7 +50,9 @@ def _asked(target: Target) -> str:
 
 
 def _word(result: Result) -> str:
-    return {True: "pass", False: "**fail**", None: ""}[result.passed]
+    if result.met and not result.passed:
+        return "too few pairs"
+    return {True: "pass", False: "**fail**", None: ""}[result.met]
 
 
 def number(value: float, unit: str) -> str:
@@ -64,7 +66,7 @@ def number(value: float, unit: str) -> str:
 def _bounds(results: Mapping[str, Result], notes: Mapping[str, str]) -> str:
     lines = []
     for key, result in results.items():
-        if result.passed is False:
+        if result.met is False:
             lines.append(f"- **{key}**: {' '.join(notes.get(key, 'not yet known').split())}")
     return "\n".join(lines) + "\n" if lines else ""
 

@@ -1,6 +1,5 @@
 """Peer (c) as the harness runs it: its environment, its command, the ends of its trials."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.data import ROOT
+from benchmarks.environment import ENVIRONMENT
 from benchmarks.processes import run
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["TemplateRun", "python", "run_template"]
 
@@ -44,7 +44,7 @@ def python(say: Callable[[str], None]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = next(iter(done.stderr.strip().splitlines()[-1:]), "")
-            raise Unavailable(f"the template's environment can't be set up: {last}")
+            raise UnavailableError(f"the template's environment can't be set up: {last}")
     ready.write_text(wanted)
     return str(executable)
 
@@ -53,8 +53,8 @@ def run_template(interpreter: str, folder: Path, trials: int) -> TemplateRun:
     """A study of ``trials`` trials on two workers of one thread each, in a fresh store."""
     folder.mkdir(parents=True, exist_ok=True)
     store = folder / "mlflow.db"
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    environment = os.environ | threads | {"PYTHONPATH": str(TEMPLATE)}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = ENVIRONMENT | threads | {"PYTHONPATH": str(TEMPLATE)}
     environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{store}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [interpreter, str(TEMPLATE / "train.py"), "--multirun", f"hydra.sweeper.n_trials={trials}"]
     ran = run([*command, f"hydra.sweep.dir={folder / 'multirun'}"], folder, environment)

@@ -1,7 +1,7 @@
 """What keeps a row from being measured here, as a value for the table."""
 
-__all__ = ["Unavailable"]
+__all__ = ["UnavailableError"]
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A row can't be measured on this machine or with this engine; the message says why."""

@@ -1,7 +1,7 @@
 """What the table's rows are and how each is measured."""
 
+from benchmarks.group import Context, Group
 from benchmarks.rows import search, speed, study
-from benchmarks.rows.group import Context, Group
 
 __all__ = ["GROUPS", "Context", "Group"]
 

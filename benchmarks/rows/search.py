@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Sequence
 
 from benchmarks.engine import PRUNING, STUDY, Told, sweep_command, sweep_environment, told
+from benchmarks.group import Context, Group
 from benchmarks.processes import run
 from benchmarks.result import Measured, Target
-from benchmarks.rows.group import Context, Group
 
 __all__ = ["GROUPS", "cost_to_reach"]
 
@@ -34,7 +34,11 @@ def _measure(context: Context) -> dict[str, Measured]:
         arms: dict[str, list[Told]] = {}
         for arm, keys in (("with", PRUNING), ("without", ())):
             folder = context.folder / f"search-{arm}-{seed}"
-            run(sweep_command(*STUDY, *keys, f"seed={seed}", f"search.n_trials={count}"), folder, sweep_environment(folder))
+            run(
+                sweep_command(*STUDY, *keys, f"seed={seed}", f"search.n_trials={count}"),
+                folder,
+                sweep_environment(folder),
+            )
             arms[arm] = told(folder, TRIAL_STEPS)
             shutil.rmtree(folder)
         goal = max(t.value for trials in arms.values() for t in trials if t.value is not None) - NEAR

@@ -2,16 +2,17 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from benchmarks.data import data_file, overrides
 from benchmarks.engine import MODES
+from benchmarks.group import Context, Group
 from benchmarks.result import Measured, Target, ratios
-from benchmarks.rows.group import Context, Group
 from benchmarks.shapes import SHAPES
 from benchmarks.sides import cores, in_turn
 from benchmarks.subject import Subject
-from benchmarks.unavailable import Unavailable
+from benchmarks.unavailable import UnavailableError
 
 __all__ = ["GPU_GROUPS", "GROUPS"]
 
@@ -25,8 +26,8 @@ def _subjects(context: Context, shape: str, device: str, **extra: Subject) -> di
         import torch
 
         if not torch.cuda.is_available():
-            raise Unavailable("no CUDA device is here")
-    data = str(data_file(shape, context.mnist))
+            raise UnavailableError("no CUDA device is here")
+    data = str(data_file(SHAPES[shape], context.mnist))
     core = cores(1)
     kinds = {LAB: "training", EAGER: "plain", COMPILED: "compiled"}
     found = {name: [Subject(kind, core, shape, data, device)] for name, kind in kinds.items()}
@@ -40,7 +41,7 @@ def _microseconds(rates: Mapping[str, Sequence[float]]) -> dict[str, float]:
 def _digits(context: Context, device: str, prefix: str) -> dict[str, Measured]:
     """Against the plain loop, against the compiled one, and against the hardware."""
     gemm = Subject("gemm", cores(1), device=device)
-    rates = in_turn(_subjects(context, "digits", device, sgemm=gemm), context.rounds(ROUNDS), context.say)
+    rates = in_turn(_subjects(context, "digits", device, sgemm=gemm), context.rounds(ROUNDS), context)
     hardware = rates.pop("sgemm")
     flops = SHAPES["digits"].flops
     detail = _microseconds(rates)
@@ -55,7 +56,7 @@ def _digits(context: Context, device: str, prefix: str) -> dict[str, Measured]:
 
 def _better(context: Context, shape: str, device: str, prefix: str) -> dict[str, Measured]:
     """Against whichever peer is faster by its median."""
-    rates = in_turn(_subjects(context, shape, device), context.rounds(5), context.say)
+    rates = in_turn(_subjects(context, shape, device), context.rounds(5), context)
     peer = max((EAGER, COMPILED), key=lambda name: statistics.median(rates[name]))
     remark = f"the better peer is {peer}"
     return {f"{prefix}{shape}": Measured(ratios(rates[LAB], rates[peer]), _microseconds(rates), remark)}
@@ -63,7 +64,7 @@ def _better(context: Context, shape: str, device: str, prefix: str) -> dict[str,
 
 def _two_cores(context: Context) -> dict[str, Measured]:
     """The lab on two cores against two processes of (a), and against the lab on one core."""
-    data = str(data_file("digits", context.mnist))
+    data = str(data_file(SHAPES["digits"], context.mnist))
     both = cores(2)
     keys = overrides(SHAPES["digits"], context.mnist)
     sides = {
@@ -71,7 +72,7 @@ def _two_cores(context: Context) -> dict[str, Measured]:
         "lab on one": [Subject("jobs", both[:1], options={"overrides": keys, "workers": 1})],
         "(a) on two": [Subject("plain", (core,), "digits", data) for core in both],
     }
-    rates = in_turn(sides, context.rounds(ROUNDS), context.say)
+    rates = in_turn(sides, context.rounds(ROUNDS), context)
     detail = _microseconds(rates)
     return {
         "digits-two-cores": Measured(ratios(rates["lab on two"], rates["(a) on two"]), detail),
@@ -81,12 +82,12 @@ def _two_cores(context: Context) -> dict[str, Measured]:
 
 def _probes(context: Context) -> dict[str, Measured]:
     """Whole trainings of 20 epochs with the standard probes and without."""
-    data = str(data_file("digits", context.mnist))
+    data = str(data_file(replace(SHAPES["digits"], overrides=()), context.mnist))  # with its whole validation part
     sides = {
         name: [Subject("training", cores(1), "digits", data, options={"probes": probes})]
         for name, probes in (("with probes", True), ("without", False))
     }
-    rates = in_turn(sides, context.rounds(ROUNDS), context.say)
+    rates = in_turn(sides, context.rounds(ROUNDS), context)
     shares = [without / with_probes - 1 for with_probes, without in zip(*rates.values(), strict=True)]
     return {"probes": Measured(shares, _microseconds(rates))}
 
@@ -99,9 +100,9 @@ def _auto(context: Context, shape: str, device: str, prefix: str) -> dict[str, M
     sides = {
         name: [Subject("training", subject.cores, shape, subject.data, device, {"execution": name})] for name in names
     }
-    rates = in_turn(sides, context.rounds(5), context.say, optional=MODES)
+    rates = in_turn(sides, context.rounds(5), context, optional=MODES)
     if len(rates) == 1:
-        raise Unavailable("no mode can be forced on this network")
+        raise UnavailableError("no mode can be forced on this network")
     best = max((name for name in rates if name != "auto"), key=lambda name: statistics.median(rates[name]))
     missing = [name for name in MODES if name not in rates]
     remark = f"the best forced mode is {best}" + (f"; not to be had here: {', '.join(missing)}" if missing else "")
@@ -126,7 +127,9 @@ def _groups(device: str, prefix: str, where: str) -> tuple[Group, ...]:
             Target(f"{prefix}digits-sgemm", f"{digits}: share of the rate of sgemm", 0.70, unit=""),
         ),
         group(
-            _better, Target(f"{prefix}mnist", f"MLP 784-256-256-10 tanh, MNIST, batch 128, {better}", 1.0), shape="mnist"
+            _better,
+            Target(f"{prefix}mnist", f"MLP 784-256-256-10 tanh, MNIST, batch 128, {better}", 1.0),
+            shape="mnist",
         ),
         group(
             _better,
@@ -134,7 +137,9 @@ def _groups(device: str, prefix: str, where: str) -> tuple[Group, ...]:
             shape="cnn",
         ),
         *(
-            group(_auto, Target(f"{prefix}auto-{shape}", f"auto against the best forced mode, {shape}", 0.95), shape=shape)
+            group(
+                _auto, Target(f"{prefix}auto-{shape}", f"auto against the best forced mode, {shape}", 0.95), shape=shape
+            )
             for shape in SHAPES
         ),
     )

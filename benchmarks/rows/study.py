@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.engine import STUDY, Told, sweep_command, sweep_environment, told
+from benchmarks.group import Context, Group
 from benchmarks.processes import Ran, run
 from benchmarks.result import Measured, Target, ratios
-from benchmarks.rows.group import Context, Group
 from benchmarks.template_peer import python, run_template
 
 __all__ = ["GROUPS", "marginal"]
@@ -113,7 +113,12 @@ GROUPS: tuple[Group, ...] = (
                 at_most=True,
             ),
             Target(
-                "memory", "peak memory of a default study of 5,000 trials", 2.0, at_most=True, unit="GB", figure="largest"
+                "memory",
+                "peak memory of a default study of 5,000 trials",
+                2.0,
+                at_most=True,
+                unit="GB",
+                figure="largest",
             ),
         ),
         _large,

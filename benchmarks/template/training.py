@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from probes import Probe
@@ -34,7 +35,7 @@ class MLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], weight_scale: float, bias_value: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         for layer in self.layers:
             nn.init.xavier_normal_(layer.weight, gain=weight_scale)
             nn.init.constant_(layer.bias, bias_value)

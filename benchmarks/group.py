@@ -16,7 +16,7 @@ class Context:
     Attributes:
         quick: whether it is only to be shown that the measurement works: two pairs, small studies.
         mnist: path of an .npz with MNIST; None: OpenML.
-        folder: an empty folder for studies.
+        folder: an empty folder, for studies and caches.
         say: prints progress.
     """
 
