@@ -1,55 +1,67 @@
 """A study under way: trials are asked for, judged, trained and told while others train.
 
 Nothing waits: as soon as a thread is free it gets a stack of what is ready, and the search
-is asked for the next trials meanwhile. What a trial gets to know, and whether it is
-pruned, depends on trial numbers alone (``pipeline.search``), never on which stack ended
-first, so that a study's results are the same on any number of cores.
+is asked for the next trials meanwhile. What a trial is suggested from depends on trial
+numbers alone (``pipeline.search``), never on which stack ended first, so that a study's
+results are the same on any number of cores.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.interrupt import check as check_signals
+from pipeline.modes import Choice
 from pipeline.pool import POLL_S, Part, Pool, choice_of
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.runner import Job, drawn, look_ahead
 from pipeline.search import Asked, Search
 from pipeline.seeds import replicate_seeds
-from pipeline.train import Paused
 from pipeline.verdict import typical
 
-__all__ = ["Flow"]
+__all__ = ["Flow", "Modes"]
 
 # Stacks handed out for each thread: the one that it trains, and the next.
 AHEAD = 2
 
 
+class Modes:
+    """The execution modes of a study: once settled for a structure, a mode is kept."""
+
+    def __init__(self, search: Search) -> None:
+        self.search, self.known = search, search.modes
+
+    def kept(self, job: Job) -> str | None:
+        """The mode that was settled, None if none was."""
+        return self.known.get(self._key(job))
+
+    def of(self, job: Job) -> Choice:
+        """Settles it."""
+        choice = choice_of(job, self.kept(job))
+        if self._key(job) not in self.known:
+            self.search.keep_mode(self._key(job), choice.mode)
+            self.known[self._key(job)] = choice.mode
+        return choice
+
+    def _key(self, job: Job) -> str:
+        return hashlib.sha256(job.structure.encode()).hexdigest()[:12]
+
+
 @dataclass
 class _Trial:
-    """A trial between being asked for and being told.
-
-    Attributes:
-        epoch: the epochs that it has behind it, all replicates alike.
-        paused: its members there; records: those that are trained to their end.
-        reason: why it was stopped, if it was.
-    """
+    """A trial between being asked for and being told."""
 
     asked: Asked
     jobs: list[Job]
     started: float = field(default_factory=time.time)
-    epoch: int = 0
     verdict: Verdict | None = None
-    paused: list[Paused] = field(default_factory=list)
     records: list[MemberRecord] = field(default_factory=list)
-    reason: str = ""
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Trials of one key can share a stack."""
-        return (self.jobs[0].structure, self.epoch)
+    def structure(self) -> str:
+        return self.jobs[0].structure
 
 
 class Flow:
@@ -63,16 +75,18 @@ class Flow:
     def __init__(
         self,
         search: Search,
+        modes: Modes,
         pool: Pool,
         on_told: Callable[[Asked, TrialRecord, float], None],
         on_progress: Callable[[float], None],
     ) -> None:
-        self.search, self.pool, self.on_told, self.on_progress = search, pool, on_told, on_progress
-        self.config = search.config
+        self.search, self.modes, self.pool = search, modes, pool
+        self.on_told, self.on_progress = on_told, on_progress
+        self.prune = search.config.search.preflight == "prune"
+        self.replicates = search.config.search.replicates
         self.ready: list[_Trial] = []
-        self.held: list[_Trial] = []
-        self.running: dict[Future[Any], tuple[list[_Trial], list[Part]]] = {}
-        under_way = self.config.search.batch * self.config.search.replicates
+        self.running: dict[Future[None], tuple[list[_Trial], list[Part]]] = {}
+        under_way = search.config.search.batch * self.replicates
         self.share = -(-under_way // (AHEAD * pool.workers))
 
     def run(self) -> None:
@@ -83,31 +97,29 @@ class Flow:
             self._collect()
 
     def _ask(self) -> None:
-        while (
-            self.search.ready()
-            and len(self.ready) * self.config.search.replicates < self.share * AHEAD * self.pool.workers
-        ):
-            for asked in self.search.ask(1):
-                seeds = replicate_seeds(asked.config.seed, self.config.search.replicates)
-                self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds]))
+        """As many trials as the threads are to have at hand; one after the other, so that none waits for all."""
+        while self.search.ready() and len(self.ready) * self.replicates < self.share:
+            (asked,) = self.search.ask(1)
+            seeds = replicate_seeds(asked.config.seed, self.replicates)
+            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds]))
 
     def _hand_out(self) -> None:
         while self.ready and len(self.running) < AHEAD * self.pool.workers:
-            trials = self._next_stack()
+            if len(self.ready) * self.replicates < self.share and self.search.ready():
+                return  # more are to be had at once
+            trials, choice = self._next_stack()
             parts: list[Part] = []
-            self.running[self.pool.submit(self._train, trials, parts)] = (trials, parts)
+            self.running[self.pool.submit(self._train, trials, parts, choice)] = (trials, parts)
 
-    def _next_stack(self) -> list[_Trial]:
-        """Those that can share a stack with the first: of several kinds the fullest, of equals the furthest."""
-        kinds: dict[tuple[str, int], list[_Trial]] = {}
-        for trial in self.ready:
-            kinds.setdefault(trial.key, []).append(trial)
-        replicates = self.config.search.replicates
-        key = max(kinds, key=lambda k: (min(len(kinds[k]) * replicates, self.share), k[1]))
-        size = min(self.share, choice_of(kinds[key][0].jobs[0]).stack_size)
-        chosen = kinds[key][: max(1, size // replicates)]
-        self.ready = [trial for trial in self.ready if all(trial is not c for c in chosen)]
-        return chosen
+    def _next_stack(self) -> tuple[list[_Trial], Choice]:
+        """The first trial and those that can share a stack with it."""
+        first = self.ready[0]
+        choice = self.modes.of(first.jobs[0])
+        size = max(1, min(self.share, choice.stack_size) // self.replicates)
+        chosen = [trial for trial in self.ready if trial.structure == first.structure][:size]
+        taken = {trial.asked.number for trial in chosen}
+        self.ready = [trial for trial in self.ready if trial.asked.number not in taken]
+        return chosen, choice
 
     def _collect(self) -> None:
         done, _ = wait(self.running, POLL_S, FIRST_COMPLETED)
@@ -117,34 +129,27 @@ class Flow:
             future.result()
             del self.running[future]
             for trial in trials:
-                self._after(trial)
-        epochs = self.config.trainer.epochs * self.config.search.replicates
-        self.on_progress(self.search.done + sum(p.done for _, parts in self.running.values() for p in parts) / epochs)
+                record = TrialRecord(trial.records, trial.verdict)
+                self.search.tell(trial.asked.number, record)
+                self.on_told(trial.asked, record, trial.started)
+        under_way = sum(p.done / p.until for _, parts in self.running.values() for p in parts)
+        self.on_progress(self.search.done + under_way / self.replicates)
 
-    def _after(self, trial: _Trial) -> None:
-        record = TrialRecord(trial.records, trial.verdict)
-        self.search.tell(trial.asked.number, record)
-        self.on_told(trial.asked, record, trial.started)
-
-    def _train(self, trials: Sequence[_Trial], parts: list[Part]) -> None:
+    def _train(self, trials: Sequence[_Trial], parts: list[Part], choice: Choice) -> None:
         """On a thread of the pool: judges trials at their start, and trains those that aren't hopeless."""
         jobs = [job for trial in trials for job in trial.jobs]
-        start = drawn(jobs)
-        verdicts = iter([verdict for _, verdict in look_ahead(jobs, start)])
-        members = iter(start)
-        prune = self.config.search.preflight == "prune"
-        going: list[tuple[_Trial, list[Any]]] = []
-        for trial in trials:
-            trial.verdict = typical([next(verdicts) for _ in trial.jobs])
-            own = [next(members) for _ in trial.jobs]
-            if not (prune and trial.verdict.hopeless):
-                going.append((trial, own))
+        members = drawn(jobs)
+        verdicts = [verdict for _, verdict in look_ahead(jobs, members)]
+        going: list[int] = []
+        for i, trial in enumerate(trials):
+            own = range(i * self.replicates, (i + 1) * self.replicates)
+            trial.verdict = typical([verdicts[k] for k in own])
+            if not (self.prune and trial.verdict.hopeless):
+                going += own
         if not going:
             return
-        part = Part(
-            [j for t, _ in going for j in t.jobs], self.config.trainer.epochs, [m for _, own in going for m in own]
-        )
+        part = Part([jobs[k] for k in going], start=[members[k] for k in going], choice=choice)
         parts.append(part)
-        records = iter(self.pool.train(part))
-        for trial, own in going:
-            trial.records = [next(records) for _ in own]  # type: ignore[misc]
+        for k, record in zip(going, self.pool.train(part), strict=True):
+            assert isinstance(record, MemberRecord)
+            trials[k // self.replicates].records.append(record)

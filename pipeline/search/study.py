@@ -27,6 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
 DIVERGED_LOSS = 1e6
 LARGEST_LOSS = 0.999e6
+MODES = "execution"
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,16 @@ class Search:
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
         return with_values(self.config, settings(self.axes, trial.user_attrs["values"]))
+
+    @property
+    def modes(self) -> dict[str, str]:
+        """The execution mode in which the networks of each structure are trained, as far as it was settled."""
+        found: dict[str, str] = self.storage.get_study_user_attrs(self._id).get(MODES, {})
+        return dict(found)
+
+    def keep_mode(self, structure: str, mode: str) -> None:
+        """Settles a mode for good."""
+        self.storage.set_study_user_attr(self._id, MODES, self.modes | {structure: mode})
 
     def _check_identity(self, digest: str) -> None:
         stored = self.storage.get_study_user_attrs(self._id)
