@@ -70,10 +70,17 @@ class TrialRecord:
 
     Attributes:
         members: one record a replicate; none if the trial was not trained.
+        reason: why it was stopped before its end, empty if it was not.
     """
 
     members: Sequence[MemberRecord]
     verdict: Verdict | None = None
+    reason: str = ""
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was not trained to its end."""
+        return bool(self.reason) or not self.members
 
     @property
     def diverged(self) -> int:

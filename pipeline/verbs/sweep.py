@@ -130,7 +130,7 @@ def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 def _log(
     search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
 ) -> None:
-    objective = search.objective(record) if record.members else None
+    objective = None if record.pruned else search.objective(record)
     writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
 
 
@@ -190,8 +190,8 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
 
 
 def _pruned_lines(runs: StudyRuns) -> list[str]:
-    """How many trials were not trained, and why."""
-    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
+    """How many trials were not trained to their end, and why."""
+    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason) for reason in runs.pruned.values())
     lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
     many = f"{len(runs.pruned)} trials were" if len(runs.pruned) > 1 else "1 trial was"
-    return [f"{many} called hopeless and not trained:", *lines, ""]
+    return [f"{many} pruned:", *lines, ""]
