@@ -4,12 +4,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pipeline.config import Config
 from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
-from pipeline.flow import Flow, Modes
+from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.modes import notes
@@ -17,16 +16,13 @@ from pipeline.names import run_title, slug
 from pipeline.pool import Pool, run_jobs, workers_of
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
-from pipeline.runner import Job, check, load_dataset, network, verdicts
+from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, inert_axes
-from pipeline.seeds import confirmation_seeds, replicate_seeds
+from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
 from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
-from pipeline.verdict import typical
 
 __all__ = ["sweep"]
-
-Item = TypeVar("Item")
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
@@ -102,29 +98,12 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
 def _log_missing(search: Search, tracker: StudyTracker, writer: Writer, modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
-    missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
+    missing = [trial for trial in search.finished if trial.number not in logged]
     if missing:
         say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
-    size = search.config.search.batch
-    for start in range(0, len(missing), size):
-        batch, started = missing[start : start + size], time.time()
-        for asked, record in zip(batch, _train(search, batch, modes), strict=True):
-            _log(search, tracker, writer, asked, record, started)
-
-
-def _train(search: Search, batch: Sequence[Asked], modes: Modes) -> list[TrialRecord]:
-    """Judges every trial, and trains every replicate of those that aren't pruned."""
-    replicates, prune = search.config.search.replicates, search.config.search.preflight == "prune"
-    jobs = [[Job(asked.config, seed) for seed in replicate_seeds(asked.config.seed, replicates)] for asked in batch]
-    judged = [typical(part) for part in _parts(verdicts([job for part in jobs for job in part]), replicates)]
-    trained = [i for i, verdict in enumerate(judged) if not (prune and verdict.hopeless)]
-    records = run_jobs([job for i in trained for job in jobs[i]], lambda _: check_signals(), kept=modes.kept)
-    members = dict(zip(trained, _parts(records, replicates), strict=True))
-    return [TrialRecord(members.get(i, []), verdict) for i, verdict in enumerate(judged)]
-
-
-def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
+    for trial in missing:
+        started = time.time()
+        _log(search, tracker, writer, search.again(trial), train_again(search, trial, modes), started)
 
 
 def _log(
