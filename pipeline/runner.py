@@ -165,7 +165,7 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
     """The network of a configuration, checked on two rows of its data."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what no scheme sets is the same for every member, whatever its seed
-        module = build_model(config.model, data.input_shape, data.n_classes)
+        module = build_model(config.model, data.input_shape, data.n_classes, data.image_shape)
     target = config.model.target
     if not isinstance(module, torch.nn.Module):
         raise UsageError.of("model._target_", target, f"makes a {type(module).__name__}, not a torch.nn.Module")
