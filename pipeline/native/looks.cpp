@@ -34,7 +34,10 @@ inline double scale_of(double size) {
     return std::ldexp(1.0, std::max(exponent, -125));
 }
 
-struct Spread { double low[VL], high[VL], mean[VL], variance[VL], size[VL], away[VL]; };
+struct Spread {
+    double low[VL], high[VL], mean[VL], variance[VL], size[VL], away[VL];
+    bool varies[VL];
+};
 
 // Of VL units over samples, taken in parts of equal length. places: (parts, VL), what each part adds up
 // to, where centred activations have norm 1 and the part's direction too; 0 for units that don't vary.
@@ -75,22 +78,22 @@ Spread spread(const float *a, int64_t samples, int parts, float middle, double v
         offset[j] /= samples, energy[j] -= samples * offset[j] * offset[j];
         found.variance[j] = scale[j] * scale[j] * energy[j] / samples;
         const double reach = found.high[j] - found.low[j], largest = std::max(-found.low[j], found.high[j]);
-        const double norm = reach > varies * largest ? 1.0 / std::sqrt(length * energy[j]) : 0.0;
+        found.varies[j] = reach > varies * largest;
+        const double norm = found.varies[j] ? 1.0 / std::sqrt(length * energy[j]) : 0.0;
         for (int p = 0; p < parts; ++p) places[p * VL + j] = (float)((sums[p * VL + j] - length * offset[j]) * norm);
     }
     return found;
 }
 
-// Whether two of the units whose places are (depth, wide) may be as near as `apart`, up to the sign.
-bool close(const float *places, int depth, int units, int wide, double apart, float *gram) {
+// Whether two of the units that vary, whose places are (depth, wide), may be as near as `apart`, up to the sign.
+bool close(const float *places, const std::vector<char> &varies, int depth, int units, int wide, double apart,
+           float *gram) {
     product(units, wide, depth, places, 1, wide, places, wide, nullptr, gram, wide);
     for (int i = 0; i < units; ++i) {
         const float *row = gram + (int64_t)i * wide;
-        if (row[i] == 0.0f) continue;  // doesn't vary
-        for (int j = 0; j < i; ++j) {
-            const float other = gram[(int64_t)j * wide + j];
-            if (other != 0.0f && !(row[i] + other - 2.0f * std::fabs(row[j]) > apart)) return true;
-        }
+        if (!varies[i]) continue;
+        for (int j = 0; j < i; ++j)
+            if (varies[j] && !(row[i] + gram[(int64_t)j * wide + j] - 2.0f * std::fabs(row[j]) > apart)) return true;
     }
     return false;
 }
@@ -108,6 +111,7 @@ int look(const float *z, const float *a, int64_t members, int64_t samples, int64
     const int wide_units = padded((int)units);
     std::vector<float> block(samples * VL), places((size_t)parts * wide_units), own(parts * VL),
         gram((size_t)units * wide_units);
+    std::vector<char> vary(wide_units);
     const int64_t field = members * units;
     for (int64_t m = 0; m < members; ++m) {
         for (int from = 0; from < units; from += VL) {
@@ -124,9 +128,10 @@ int look(const float *z, const float *a, int64_t members, int64_t samples, int64
             const Spread s = spread(block.data(), samples, parts, middle, varies, own.data());
             const double *fields[] = {s.low, s.high, s.mean, s.variance, s.size, s.away};
             for (int f = 0; f < 6; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
+            std::copy(s.varies, s.varies + VL, vary.begin() + from);
             for (int p = 0; p < parts; ++p) store(&places[(size_t)p * wide_units + from], load(&own[p * VL]));
         }
-        may_copy[m] = close(places.data(), parts, (int)units, wide_units, apart, gram.data());
+        may_copy[m] = close(places.data(), vary, parts, (int)units, wide_units, apart, gram.data());
     }
     return 0;
 } catch (const std::bad_alloc &) {
