@@ -67,10 +67,9 @@ def say(text: str) -> None:
 def measure(group: Group, options: Options, where: dict[str, str]) -> dict[str, Result]:
     """The results of a group; without values where it can't be measured or fails."""
     say(f"-- {', '.join(group.keys)}")
-    place = dict(where)
-    if (busy := busy_elsewhere()) > BUSY_CORES:
+    busy = busy_elsewhere()
+    if busy > BUSY_CORES:
         say(f"others keep {busy:.1f} cores busy: figures will suffer")
-        place["others busy with"] = f"{busy:.1f} cores"
     date = time.strftime("%Y-%m-%d")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         context = Context(options.quick, mnist_file(options.mnist), Path(folder), say)
@@ -82,10 +81,15 @@ def measure(group: Group, options: Options, where: dict[str, str]) -> dict[str, 
         except (RuntimeError, OSError) as error:
             say(f"failed: {error}")
             return {target.key: Result(target, reason=f"failed: {error}", date=date) for target in group.targets}
-    return {
-        target.key: Result(target, (m := found[target.key]).values, m.detail, m.remark, date=date, environment=place)
-        for target in group.targets
-    }
+    busy = max(busy, busy_elsewhere())
+    results = {}
+    for target in group.targets:
+        m = found[target.key]
+        remarks = [m.remark] if m.remark else []
+        if busy > BUSY_CORES:
+            remarks.append(f"other processes kept up to {busy:.1f} cores busy before or after")
+        results[target.key] = Result(target, m.values, m.detail, "; ".join(remarks), date=date, environment=where)
+    return results
 
 
 def store(new: dict[str, Result]) -> None:
@@ -128,4 +132,8 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         sys.exit(0)
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("bench: interrupted; rows that were done are stored", file=sys.stderr)
+        sys.exit(130)

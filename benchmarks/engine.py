@@ -20,6 +20,7 @@ __all__ = [
     "MODES",
     "PRUNING",
     "STUDY",
+    "WORKERS",
     "Told",
     "empty_caches",
     "jobs",

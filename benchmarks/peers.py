@@ -87,7 +87,7 @@ def _network(shape: Shape, device: str) -> nn.Module:
 def _laid_out(shape: Shape, data: Arrays) -> Arrays:
     if not shape.channels_last:
         return data
-    x_train, x_val = (x.unsqueeze(1).contiguous(memory_format=torch.channels_last) for x in (data.x_train, data.x_val))
+    x_train, x_val = (x.contiguous(memory_format=torch.channels_last) for x in (data.x_train, data.x_val))
     return Arrays(x_train, data.y_train, x_val, data.y_val)
 
 

@@ -44,6 +44,8 @@ NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay
 ADAM_RATE = 500.0
 JUDGED_AT_ONCE = 32
 IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
+# How it is computed, which is settled for each structure (``pipeline.pool``).
+COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trainer.max_memory_gb")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Job:
     def structure(self) -> str:
         """Equal for jobs that can be trained as one stack."""
         flat = flatten(plain(self.config))
-        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT)}
+        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT + COMPUTING)}
         return json.dumps(kept, sort_keys=True)
 
 

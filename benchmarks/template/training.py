@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Data:
-    """Digits in three parts, standardised by the training part: 1078, 359 and 360 rows."""
+    """Digits in three parts, standardised by the training part: 1077, 360 and 360 rows."""
 
     def __init__(self) -> None:
         x, y = load_digits(return_X_y=True)

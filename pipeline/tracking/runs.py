@@ -29,6 +29,7 @@ __all__ = ["StudyTracker", "find_parent", "finished_children", "pruned_children"
 
 PARENT = "mlflow.parentRunId"
 PRUNED = "initlab.pruned"
+REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
 PAGE = 1000
 
@@ -201,8 +202,8 @@ def _write_run(
 ) -> str:
     client = store.client
     all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
-    if not record.members:
-        all_tags[PRUNED] = "true"
+    if record.pruned:
+        all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
     run = client.create_run(
         store.experiment, start_time=int(started * 1000), tags=all_tags, run_name=run_title(config, values)
     )
@@ -216,8 +217,8 @@ def _write_run(
         with tempfile.TemporaryDirectory() as folder:
             write_artifacts(Path(folder), config, record)
             client.log_artifacts(run_id, folder)
-        # What was not trained has not finished, and reports that read finished runs leave it out.
-        client.set_terminated(run_id, "FINISHED" if record.members else "KILLED")
+        # What was not trained to its end has not finished, and reports that read finished runs leave it out.
+        client.set_terminated(run_id, "KILLED" if record.pruned else "FINISHED")
     except BaseException:
         with suppress(MlflowException):
             client.set_terminated(run_id, "FAILED")
