@@ -128,8 +128,15 @@ class Stack:
         spare = self.size - self.count
         return torch.cat([tensor, tensor[:1].expand(spare, *tensor.shape[1:])]) if spare else tensor
 
-    def signals(self, x: Tensor, y: Tensor) -> tuple[Parameters, Signals] | None:  # noqa: ARG002
+    def signals(
+        self,
+        x: Tensor,  # noqa: ARG002
+        y: Tensor,  # noqa: ARG002
+        slope: Tensor | None = None,  # noqa: ARG002
+    ) -> tuple[Parameters, Signals] | None:
         """Gradients of the mean loss and the signals on rows shared by all members, ``(S, ...)``.
+
+        With a slope ``(rows, classes)``, of the loss that has it for its gradient by the logits.
 
         None where the stack has no way of its own to them.
         """

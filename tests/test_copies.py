@@ -5,8 +5,10 @@ import oracles
 import pytest
 import torch
 
+from pipeline.activations import ACTIVATIONS
 from pipeline.probes import copies
 from pipeline.probes.copies import functional_share, row_shares
+from pipeline.probes.look import look
 from pipeline.probes.numeric import Spread, count_above, singular_values
 
 SCALES = [1e-30, 1e-3, 1.0, 1e30]
@@ -25,15 +27,23 @@ def near_copies(rng: np.random.Generator, n: int, d: int, tolerance: float) -> n
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(("n", "d"), [(2, 1), (9, 4), (40, 65)])
-def test_row_shares_against_a_loop(n, d, scale):
+@pytest.mark.parametrize("native", [False, True])
+def test_row_shares_against_a_loop(native, n, d, scale):
     rng = np.random.default_rng(n)
     members = np.stack([near_copies(rng, n, d, 1e-5) for _ in range(150)]) * scale
-    distinct, copying = row_shares(torch.tensor(members))
-    for i, rows in enumerate(members / scale):
+    if native:
+        members = members.astype(np.float32)
+    distinct, copying = row_shares(torch.tensor(members), native)
+    for i, rows in enumerate(members.astype(np.float64) / scale):
         expected = oracles.effective_width(rows[:, :-1], rows[:, -1]) if d > 1 else None
         assert float(copying[i]) == oracles.copying_share(list(rows)), i
         assert expected is None or float(distinct[i]) == expected, i
     assert 0 < int((distinct < 1).sum()) < len(members)
+
+
+def share(a: torch.Tensor, native: bool) -> torch.Tensor:
+    found = look(torch.zeros_like(a), a, ACTIVATIONS["relu"], native)
+    return functional_share(a, found.low, found.high, found.may_copy)
 
 
 def spread_out(rng: np.random.Generator, samples: int, units: int) -> np.ndarray:
@@ -57,24 +67,26 @@ def spread_out(rng: np.random.Generator, samples: int, units: int) -> np.ndarray
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(("samples", "units"), [(64, 2), (33, 6), (256, 20)])
-def test_functional_share_against_a_loop(samples, units, scale):
+@pytest.mark.parametrize("native", [False, True])
+def test_functional_share_against_a_loop(native, samples, units, scale):
     rng = np.random.default_rng(samples)
     members = np.stack([spread_out(rng, samples, units) for _ in range(100)]) * np.float32(2.0 ** round(np.log2(scale)))
     a = torch.tensor(members)
-    found = functional_share(a, Spread.of(a))
+    found = share(a, native)
     for i, own in enumerate(members.astype(np.float64)):
         assert float(found[i]) == pytest.approx(oracles.functional_width(own), abs=1e-12), i
     assert 0 < int((found < 1).sum()) < len(members)
 
 
-def test_what_is_plainly_apart_is_not_compared_in_pairs(monkeypatch):
+@pytest.mark.parametrize("native", [False, True])
+def test_what_is_plainly_apart_is_not_compared_in_pairs(native, monkeypatch):
     """What is quick must not only be right."""
-    rng = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(1)
     a, rows = torch.randn(50, 256, 64, generator=rng), torch.randn(50, 64, 65, generator=rng)
     for name in ("functional_copies", "squared_distances"):
         monkeypatch.delattr(copies, name)
-    assert functional_share(a, Spread.of(a)).tolist() == [1.0] * 50
-    assert [share.tolist() for share in row_shares(rows)] == [[1.0] * 50, [0.0] * 50]
+    assert share(a, native).tolist() == [1.0] * 50
+    assert [share.tolist() for share in row_shares(rows, native)] == [[1.0] * 50, [0.0] * 50]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -96,6 +108,14 @@ def test_counts_are_exact(dtype):
     for threshold in (-0.5, 0.0, 1.0, 9.0):
         expected = (z.double() > torch.tensor(threshold, dtype=dtype).double()).sum(1)
         assert torch.equal(count_above(z, threshold), expected.double())
+
+
+def test_units_that_cancel_in_every_part_are_not_overlooked():
+    """What the quick look adds up is 0 for both, though they vary, and are copies."""
+    alternating = torch.tensor([1.0, -1.0]).repeat(32)
+    a = torch.stack([alternating, -2 * alternating, torch.arange(64.0)], 1)[None]
+    for native in (False, True):
+        assert share(a, native).tolist() == [pytest.approx(2 / 3)]
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 13), (13, 5), (1, 4)])

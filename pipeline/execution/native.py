@@ -36,8 +36,8 @@ class NativeStack(Stack):
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.kernel.evaluate(x.flatten(1), y)
 
-    def signals(self, x: Tensor, y: Tensor) -> tuple[Parameters, Signals]:
-        gw, gb, signals = self.kernel.gradients(x.flatten(1), y)
+    def signals(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> tuple[Parameters, Signals]:
+        gw, gb, signals = self.kernel.gradients(x.flatten(1), y, slope)
         return self.named([t for pair in zip(gw, gb, strict=True) for t in pair]), signals
 
     def named(self, tensors: Sequence[Tensor | None]) -> Parameters:

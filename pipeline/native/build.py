@@ -18,7 +18,7 @@ from pathlib import Path
 
 __all__ = ["NoCompilerError", "cache_folder", "compiler", "library", "machine"]
 
-SOURCES = ("kernels.hpp", "mlp.cpp")
+SOURCES = ("kernels.hpp", "doubles.hpp", "mlp.cpp", "looks.cpp", "spectrum.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-w")
 
 
@@ -89,7 +89,7 @@ def _compile(command: str, texts: dict[str, str], path: Path) -> None:
                 (Path(folder) / name).write_text(text)
             built = Path(folder) / "kernels.so"
             run = subprocess.run(
-                [command, *FLAGS, "-o", str(built), str(Path(folder) / SOURCES[-1])],
+                [command, *FLAGS, "-o", str(built), *(str(Path(folder) / n) for n in texts if n.endswith(".cpp"))],
                 capture_output=True,
                 text=True,
                 check=False,

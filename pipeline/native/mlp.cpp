@@ -168,6 +168,12 @@ public:
         return sums;
     }
 
+    // Takes the output's delta from outside.
+    void begin_backward(const float *slope, int n) {
+        Layer &k = layers_.back();
+        for (int i = 0; i < n; ++i) std::memcpy(k.delta + (long)i * k.wide, slope + (long)i * k.out, k.out * sizeof(float));
+    }
+
     // From the output's delta to every gradient.
     void backward(const float *x, int n) {
         for (int l = net_.layers - 1; l >= 0; --l) {
@@ -319,8 +325,9 @@ int evaluate(const Net *net, const Batches *d, int64_t samples, int64_t from, in
 }
 
 // Gradients of the mean loss over d->size samples, and each hidden layer's signals (members, samples, units).
-int gradients(const Net *net, const Batches *d, int64_t from, int64_t to, float *const *gw, float *const *gb,
-              float *const *z, float *const *a) try {
+// slope: null, or (samples, classes), what to take for the loss's gradient by the logits.
+int gradients(const Net *net, const Batches *d, int64_t from, int64_t to, const float *slope, float *const *gw,
+              float *const *gb, float *const *z, float *const *a) try {
     Member member(*net, d->size, 0);
     std::vector<float *> zs(net->layers), as(net->layers);
     for (int64_t m = from; m < to; ++m) {
@@ -330,7 +337,8 @@ int gradients(const Net *net, const Batches *d, int64_t from, int64_t to, float 
             as[l] = a[l] + m * d->size * net->sizes[l + 1];
         }
         member.forward(d->x, d->size, zs.data(), as.data());
-        member.loss(d->y, nullptr, d->size, true, false);
+        if (slope) member.begin_backward(slope, d->size);
+        else member.loss(d->y, nullptr, d->size, true, false);
         member.backward(d->x, d->size);
         member.write_changes(m, gw, gb);
     }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.native.build import library
+from pipeline.native.tensors import address, addresses, check, enough_memory
 
 __all__ = ["KINDS", "MLPKernel", "Moments"]
 
@@ -97,13 +98,13 @@ class MLPKernel:
         self.library = library()
         self.weights, self.biases = list(weights), list(biases)
         for tensor in (*weights, *biases):
-            _check(tensor, torch.float32)
+            check(tensor, torch.float32)
         self.count = len(weights[0])
         self.sizes = [weights[0].shape[2], *(w.shape[1] for w in weights)]
         # Kept, as the structure holds their addresses.
         self._sizes = (c_int32 * len(self.sizes))(*self.sizes)
         self._kinds = (c_int32 * len(self.sizes))(*[KINDS.index(name) for name in activations])
-        self._w, self._b = _addresses(self.weights), _addresses(self.biases)
+        self._w, self._b = addresses(self.weights), addresses(self.biases)
         held = (self._sizes, self._kinds, self._w, self._b)
         self._net = _Net(len(weights), *[ctypes.addressof(array) for array in held])
 
@@ -121,19 +122,19 @@ class MLPKernel:
             Losses ``(S, steps)`` float32 (mean over the batch, in nats), hits ``(S, steps)``
             int32, and the updates (w0 b0 w1 b1 ...), none where they aren't wanted.
         """
-        _check(x, torch.float32)
-        _check(y, torch.int64)
-        _check(rows, torch.int64)
+        check(x, torch.float32)
+        check(y, torch.int64)
+        check(rows, torch.int64)
         steps, size = rows.shape[1:]
         for tensor, dtype in (
             (moments.lr, torch.float32),
             (moments.decay, torch.float32),
             (moments.steps, torch.int64),
         ):
-            _check(tensor, dtype)
+            check(tensor, dtype)
         for moment in moments.state:
-            _check(moment, torch.float32)
-        state = _addresses(moments.state)
+            check(moment, torch.float32)
+        state = addresses(moments.state)
         optimizer = _Optimizer(
             OPTIMIZERS.index(moments.name),
             *(moments.momentum, moments.beta1, moments.beta2, moments.eps),
@@ -144,12 +145,12 @@ class MLPKernel:
         loss = torch.empty(self.count, steps)
         hits = torch.empty(self.count, steps, dtype=torch.int32)
         uw, ub = self._like(keep)
-        changes = (_addresses(uw), _addresses(ub)) if keep else (None, None)
+        changes = (addresses(uw), addresses(ub)) if keep else (None, None)
         failed = self.library.train(
             *map(ctypes.byref, (self._net, optimizer, batches)),
             *(c_int64(0), c_int64(self.count), c_void_p(loss.data_ptr()), c_void_p(hits.data_ptr()), *changes),
         )
-        _enough_memory(failed)
+        enough_memory(failed)
         return loss, hits, [t for pair in zip(uw, ub, strict=True) for t in pair]
 
     def evaluate(self, x: Tensor, y: Tensor, size: int = 64) -> tuple[Tensor, Tensor]:
@@ -157,8 +158,8 @@ class MLPKernel:
 
         A sample with a logit that isn't finite is no hit.
         """
-        _check(x, torch.float32)
-        _check(y, torch.int64)
+        check(x, torch.float32)
+        check(y, torch.int64)
         loss = torch.empty(self.count, dtype=torch.float64)
         hits = torch.empty(self.count, dtype=torch.int64)
         batches = _Batches(x.data_ptr(), y.data_ptr(), None, 0, 0, size)
@@ -166,27 +167,34 @@ class MLPKernel:
             *map(ctypes.byref, (self._net, batches)),
             *(c_int64(len(x)), c_int64(0), c_int64(self.count), c_void_p(loss.data_ptr()), c_void_p(hits.data_ptr())),
         )
-        _enough_memory(failed)
+        enough_memory(failed)
         return loss / len(x), hits.to(torch.float64) / len(x)
 
-    def gradients(self, x: Tensor, y: Tensor) -> tuple[list[Tensor], list[Tensor | None], list[tuple[Tensor, Tensor]]]:
+    def gradients(
+        self, x: Tensor, y: Tensor, slope: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor | None], list[tuple[Tensor, Tensor]]]:
         """Of the mean loss over the samples, by weights and biases; and each hidden layer's signals.
+
+        Args:
+            slope: ``(samples, classes)``, taken for the loss's gradient by the logits.
 
         Returns:
             Like the weights, like the biases, and ``(z, a)`` of each hidden layer,
             ``(S, samples, units)``.
         """
-        _check(x, torch.float32)
-        _check(y, torch.int64)
+        check(x, torch.float32)
+        check(y, torch.int64)
+        check(slope, torch.float32)
         gw, gb = self._like(True)
         z = [torch.empty(self.count, len(x), units) for units in self.sizes[1:-1]]
         a = [torch.empty_like(signal) for signal in z]
         batches = _Batches(x.data_ptr(), y.data_ptr(), None, 0, 1, len(x))
         failed = self.library.gradients(
             *map(ctypes.byref, (self._net, batches)),
-            *(c_int64(0), c_int64(self.count), *[_addresses(tensors) for tensors in (gw, gb, z, a)]),
+            *(c_int64(0), c_int64(self.count), None if slope is None else address(slope)),
+            *[addresses(tensors) for tensors in (gw, gb, z, a)],
         )
-        _enough_memory(failed)
+        enough_memory(failed)
         return gw, gb, list(zip(z, a, strict=True))
 
     def _like(self, wanted: bool) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -196,17 +204,3 @@ class MLPKernel:
         return [torch.empty_like(w) for w in self.weights], [
             None if b is None else torch.empty_like(b) for b in self.biases
         ]
-
-
-def _check(tensor: Tensor | None, dtype: torch.dtype) -> None:
-    if tensor is not None and not (tensor.is_contiguous() and tensor.dtype == dtype and tensor.device.type == "cpu"):
-        raise ValueError(f"a contiguous {dtype} tensor on the CPU is needed, not {tensor.dtype} {tensor.stride()}")
-
-
-def _addresses(tensors: Sequence[Tensor | None]) -> "ctypes.Array[c_void_p]":
-    return (c_void_p * (len(tensors) + 1))(*[None if t is None else t.data_ptr() for t in tensors])
-
-
-def _enough_memory(failed: int) -> None:
-    if failed:
-        raise MemoryError

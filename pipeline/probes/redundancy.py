@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pipeline.native import sum_cosines
 from pipeline.probes.copies import functional_share, row_shares, squared_distances
 from pipeline.probes.numeric import CONSTANT_TOLERANCE, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
@@ -52,7 +53,7 @@ def effective_width(layer: LayerState) -> Tensor:
 )
 def functional_width(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    return functional_share(layer.a, layer.spread)
+    return functional_share(layer.a, layer.look.low, layer.look.high, layer.look.may_copy)
 
 
 @layer_probe(
@@ -68,16 +69,19 @@ def functional_width(layer: LayerState) -> Tensor:
     headline=True,
 )
 def row_cosine(layer: LayerState) -> Tensor:
-    weight = layer.weight
-    n = weight.shape[1]
-    largest = weight.abs().amax(-1)
-    zero = largest == 0
-    unit = torch.nn.functional.normalize(weight / torch.where(zero, 1.0, largest)[..., None], dim=-1)
+    n = layer.units
+    zeros = (layer.weight == 0).all(-1).sum(-1).to(torch.float64)
+    total = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
+    return (total + zeros * (zeros - 1)) / max(n * (n - 1), 1)
+
+
+def _sum_cosines(rows: Tensor) -> Tensor:
+    """Of abs(cosine) over all ordered pairs of different rows ``(S, n, d)``, ``(S,)``; 0 for zero rows."""
+    largest = rows.abs().amax(-1, keepdim=True)
+    unit = torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1.0), dim=-1)
     cosine = (unit @ unit.mT).abs().clamp(max=1)
     cosine.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    zeros = zero.sum(-1).to(torch.float64)
-    total = cosine.sum(-1).sum(-1, dtype=torch.float64) + zeros * (zeros - 1)
-    return total / max(n * (n - 1), 1)
+    return cosine.sum(-1).sum(-1, dtype=torch.float64)
 
 
 @layer_probe(
@@ -108,7 +112,7 @@ def row_copies(layer: LayerState) -> Tensor:
     ),
 )
 def column_copies(layer: LayerState) -> Tensor | None:
-    return None if layer.outgoing is None else row_shares(layer.outgoing)[1]
+    return None if layer.outgoing is None else row_shares(layer.outgoing, layer.native)[1]
 
 
 @layer_probe(
@@ -123,7 +127,7 @@ def column_copies(layer: LayerState) -> Tensor | None:
     ),
 )
 def gradient_copies(layer: LayerState) -> Tensor:
-    return row_shares(layer.gradient_rows)[1]
+    return row_shares(layer.gradient_rows, layer.native)[1]
 
 
 @layer_probe(

@@ -34,7 +34,7 @@ SKEWED_SHARE = 0.9
     headline=True,
 )
 def flat_fraction(layer: LayerState) -> Tensor:
-    return layer.flat.mean(1) / layer.samples
+    return layer.flat.mean(1) / layer.look.samples
 
 
 @layer_probe(
@@ -51,7 +51,7 @@ def flat_fraction(layer: LayerState) -> Tensor:
     headline=True,
 )
 def dead_fraction(layer: LayerState) -> Tensor:
-    return (layer.flat == layer.samples).to(torch.float64).mean(1)
+    return (layer.flat == layer.look.samples).to(torch.float64).mean(1)
 
 
 @layer_probe(
@@ -69,7 +69,7 @@ def dead_fraction(layer: LayerState) -> Tensor:
 )
 def linear_fraction(layer: LayerState) -> Tensor:
     assert layer.activation is not None
-    return layer.inside(layer.activation.linear_where).mean(1) / layer.samples
+    return layer.look.inside(layer.activation.linear_where).mean(1) / layer.look.samples
 
 
 @layer_probe(
@@ -86,7 +86,8 @@ def linear_fraction(layer: LayerState) -> Tensor:
     ),
 )
 def dormant_fraction(layer: LayerState) -> Tensor:
-    score = quotient(layer.mean_size, layer.mean_size.mean(1, keepdim=True))
+    size = layer.look.mean_size
+    score = quotient(size, size.mean(1, keepdim=True))
     return (score <= DORMANT_TAU).to(torch.float64).mean(1)
 
 
@@ -101,10 +102,10 @@ def dormant_fraction(layer: LayerState) -> Tensor:
     ),
 )
 def skewed_fraction(layer: LayerState) -> Tensor:
-    positive = layer.above(0.0)
+    positive, samples = layer.look.above[0.0], layer.look.samples
     # In whole samples: 9 of 10 are not more than 0.9.
-    majority = torch.maximum(positive, layer.samples - positive)
-    return (majority > SKEWED_SHARE * layer.samples + 1e-9).to(torch.float64).mean(1)
+    majority = torch.maximum(positive, samples - positive)
+    return (majority > SKEWED_SHARE * samples + 1e-9).to(torch.float64).mean(1)
 
 
 @layer_probe(
@@ -123,10 +124,7 @@ def skewed_fraction(layer: LayerState) -> Tensor:
 )
 def rakitianskaia_engelbrecht(layer: LayerState) -> Tensor | None:
     assert layer.activation is not None
-    assert layer.a is not None
     if layer.activation.bounds is None:
         return None
     low, high = layer.activation.bounds
-    middle = (low + high) / 2
-    away = layer.mean_size if middle == 0 else (layer.a - middle).abs().mean(1).to(torch.float64)
-    return away.mean(1) / ((high - low) / 2)
+    return layer.look.mean_away.mean(1) / ((high - low) / 2)

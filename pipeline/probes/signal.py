@@ -88,10 +88,9 @@ def layer_update_ratio(layer: LayerState) -> Tensor | None:
     ),
 )
 def activation_variance(layer: LayerState) -> Tensor:
-    spread = layer.spread
-    within = spread.variance.mean(1)
-    between = (spread.mean - spread.mean.mean(1, keepdim=True)).square().mean(1)
-    return within + between
+    within, mean = layer.look.variance, layer.look.mean
+    between = (mean - mean.mean(1, keepdim=True)).square()
+    return (within + between).mean(1)
 
 
 @layer_probe(

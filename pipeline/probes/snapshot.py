@@ -1,7 +1,7 @@
 """Takes a snapshot of a whole stack on the probe batch: one forward and backward pass."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -29,15 +29,15 @@ def take_snapshot(
     *,
     layer_ratios: Mapping[str, Tensor] | None = None,
     jacobian: bool = False,
-    loss: Callable[[Tensor], Tensor] | None = None,
+    slope: Tensor | None = None,
 ) -> Snapshot:
     """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
 
     Args:
         layer_ratios: the update ratio of each layer, by its name.
         jacobian: whether to take it, on the first ``JACOBIAN_ROWS`` rows.
-        loss: of one member's logits ``(rows, classes)``, whose gradients are taken; None:
-            cross-entropy with ``y``.
+        slope: the gradient by the logits, ``(rows, classes)``, of a loss that is linear in them,
+            in place of the cross-entropy with ``y``.
     """
     recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
@@ -46,16 +46,18 @@ def take_snapshot(
         with recorder.recording() as calls:
             logits = functional_call(stack.module, (parameters, buffers), (x,))
         signals = [(z, a) for _, z, a in calls]
-        return loss(logits) if loss else torch.nn.functional.cross_entropy(logits, y), signals
+        loss = torch.nn.functional.cross_entropy(logits, y) if slope is None else (slope * logits).sum()
+        return loss, signals
 
-    found = None if loss else stack.signals(x, y)
+    found = stack.signals(x, y, slope)
+    native = found is not None
     if found is None:
         parameters, buffers = _padded(stack, len(x))
         batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
         found = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
     gradients, signals = found
     jacobians = _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None
-    return snapshot_of(stack, layers, gradients, signals, update_ratio, layer_ratios or {}, jacobians)
+    return snapshot_of(stack, layers, gradients, signals, update_ratio, layer_ratios or {}, jacobians, native)
 
 
 def snapshot_of(
@@ -66,13 +68,14 @@ def snapshot_of(
     update_ratio: Tensor | None = None,
     layer_ratios: Mapping[str, Tensor] = MappingProxyType({}),
     jacobian: Tensor | None = None,
+    native: bool = False,
 ) -> Snapshot:
     """A snapshot made of what a forward and backward pass on the probe batch gave.
 
     Args:
         gradients: of each member's loss by its parameters, ``{name: (S, *shape)}``.
         signals: of the calls that ``layers`` count. Padding at the end of S is left out.
-        update_ratio, layer_ratios, jacobian: as ``Snapshot`` and ``LayerState`` have them.
+        update_ratio, layer_ratios, jacobian, native: as ``Snapshot`` and ``LayerState`` have them.
     """
     states = [_state(layer, stack, gradients, signals) for layer in layers]
     finite = [_finite(t) for state in states for t in _checked(state)]
@@ -80,7 +83,12 @@ def snapshot_of(
     states = [_zeroed(state, valid) for state in states]
     weights = {layer.weight: state.weight for layer, state in zip(layers, states, strict=True)}
     states = [
-        replace(state, outgoing=_outgoing(layer, state.units, weights), update_ratio=layer_ratios.get(layer.name))
+        replace(
+            state,
+            outgoing=_outgoing(layer, state.units, weights),
+            update_ratio=layer_ratios.get(layer.name),
+            native=native,
+        )
         for layer, state in zip(layers, states, strict=True)
     ]
     return Snapshot(states, valid, update_ratio, jacobian)

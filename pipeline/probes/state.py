@@ -7,9 +7,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pipeline.activations import Activation, Intervals
+from pipeline import native as kernels
+from pipeline.activations import Activation
 from pipeline.probes.copies import row_shares
-from pipeline.probes.numeric import Spread, count_above, singular_values
+from pipeline.probes.look import Look, look
+from pipeline.probes.numeric import singular_values
 
 __all__ = ["LayerState", "Snapshot"]
 
@@ -32,6 +34,7 @@ class LayerState:
         update_ratio: norm of the last update of the weight over its norm before, ``(S,)``;
             None before the first step.
         start: the activations at step 0; None unless they were asked for.
+        native: whether the lab's kernels look at it: all is float32, contiguous and on the CPU.
     """
 
     name: str
@@ -45,63 +48,35 @@ class LayerState:
     outgoing: Tensor | None = None
     update_ratio: Tensor | None = None
     start: Tensor | None = None
+    native: bool = False
 
     @property
     def units(self) -> int:
         return self.weight.shape[1]
 
-    @property
-    def samples(self) -> int:
-        """Of a hidden layer: probe rows times positions."""
-        assert self.z is not None
-        return self.z.shape[1]
-
     @cached_property
-    def _counts(self) -> dict[float, Tensor]:
-        return {}
-
-    def above(self, threshold: float) -> Tensor:
-        """On how many samples z is above a threshold, ``(S, units)`` in float64; hidden layers only."""
+    def look(self) -> Look:
+        """What z and a are like; hidden layers only."""
+        assert self.activation is not None
         assert self.z is not None
-        if threshold not in self._counts:
-            self._counts[threshold] = count_above(self.z, threshold)
-        return self._counts[threshold]
-
-    def inside(self, intervals: Intervals) -> Tensor:
-        """On how many samples z is in one of the intervals, likewise."""
-        found = torch.zeros_like(self.bias, dtype=torch.float64)
-        for low, high in intervals:
-            found += self.samples if low == -torch.inf else self.above(low)
-            found -= 0 if high == torch.inf else self.above(high)
-        return found
+        assert self.a is not None
+        return look(self.z, self.a, self.activation, self.native)
 
     @cached_property
     def flat(self) -> Tensor:
-        """On how many samples the activation is flat, likewise."""
+        """On how many samples the activation is flat, ``(S, units)`` in float64; hidden layers only."""
         assert self.activation is not None
-        return self.inside(self.activation.flat_where)
-
-    @cached_property
-    def mean_size(self) -> Tensor:
-        """Mean absolute activation of each unit, ``(S, units)`` in float64; hidden layers only."""
-        assert self.a is not None
-        return self.a.abs().mean(1).to(torch.float64)
-
-    @cached_property
-    def spread(self) -> Spread:
-        """How the activations vary; hidden layers only."""
-        assert self.a is not None
-        return Spread.of(self.a)
+        return self.look.inside(self.activation.flat_where)
 
     @cached_property
     def row_shares(self) -> tuple[Tensor, Tensor]:
         """Shares of units whose incoming row and bias copy no earlier unit's, and of those that copy any, ``(S,)``."""
-        return row_shares(torch.cat([self.weight, self.bias[..., None]], -1))
+        return row_shares(torch.cat([self.weight, self.bias[..., None]], -1), self.native)
 
     @cached_property
     def singular_values(self) -> Tensor:
         """Of the weight, up to a factor: ``(S, min(units, fan_in))`` in float64, rising."""
-        return singular_values(self.weight)
+        return kernels.singular_values(self.weight) if self.native else singular_values(self.weight)
 
     @property
     def gradient_rows(self) -> Tensor:

@@ -80,13 +80,9 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     """
     residual = torch.nn.functional.one_hot(y, classes).to(x.dtype)
     residual = residual - residual.mean(0)
-
-    def label_loss(logits: Tensor) -> Tensor:
-        return -(residual * logits).sum() / len(x)
-
     symmetry = stack_symmetry(stack, layers, x[:2])
     start = take_snapshot(stack, layers, x, y)
-    labelled = take_snapshot(stack, layers, x, y, loss=label_loss)
+    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x))
     hidden = start.hidden
     units = tuple(layer.units for layer in hidden)
     # Dropout breaks ties that deterministic training keeps.
@@ -108,10 +104,10 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
         "reached": [
             sum(g > REACHED * max(own) for g in own) for own in _columns(_gradients(start, stack, layers), start)
         ],
-        "flat": _mean([layer.flat.mean(1) / layer.samples for layer in hidden], units, start),
+        "flat": _mean([layer.flat.mean(1) / layer.look.samples for layer in hidden], units, start),
         "dead_layers": [
             tuple(n for n, dead in enumerate(own, 1) if dead)
-            for own in _columns([(layer.flat == layer.samples).all(1) for layer in hidden], start)
+            for own in _columns([(layer.flat == layer.look.samples).all(1) for layer in hidden], start)
         ],
         "widths": [tuple(chain_prediction(of, layers).widths) if of else units for of in settled],
         "sigma_w2": _mean([_mean_square(layer.weight) * layer.weight.shape[2] for layer in inner], None, start),
