@@ -18,7 +18,16 @@ from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network, verdicts
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
-from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
+from pipeline.tracking import (
+    Confirmation,
+    StudyRuns,
+    StudyTracker,
+    TrialRun,
+    Writer,
+    check_store,
+    read_study,
+    register_winner,
+)
 from pipeline.verdict import typical
 
 __all__ = ["sweep"]
@@ -72,18 +81,17 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 
 def _search(search: Search, tracker: StudyTracker) -> None:
     """Asks, trains and tells in batches; MLflow is written beside it."""
-    with Writer() as writer, progress(search.total, len(search.finished), "trials") as bar:
-        if search.finished:
-            tracker.begin()
+    if search.done:
+        tracker.begin()  # else the writer does: making a fresh store takes seconds
+    with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
+        if search.done:
             _log_missing(search, tracker, writer)
-        else:
-            writer.submit(tracker.begin)  # making a fresh store takes seconds
         while (done := len(search.finished)) < search.total:
             batch = search.ask(min(search.config.search.batch, search.total - done))
-            _run_batch(search, tracker, writer, bar, batch, done)
+            _run_batch(search, writer, bar, batch, done)
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer) -> None:
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun]) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
     missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
@@ -93,7 +101,7 @@ def _log_missing(search: Search, tracker: StudyTracker, writer: Writer) -> None:
     for start in range(0, len(missing), size):
         batch, started = missing[start : start + size], time.time()
         for asked, record in zip(batch, _train(search, batch, lambda _: None), strict=True):
-            _log(search, tracker, writer, asked, record, started)
+            _log(search, writer, asked, record, started)
 
 
 def _train(search: Search, batch: list[Asked], on_progress: Callable[[float], None]) -> list[TrialRecord]:
@@ -120,21 +128,17 @@ def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def _log(
-    search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
-) -> None:
+def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
     objective = search.objective(record) if record.members else None
-    writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
+    writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
-def _run_batch(
-    search: Search, tracker: StudyTracker, writer: Writer, bar: Progress, batch: list[Asked], done: int
-) -> None:
+def _run_batch(search: Search, writer: Writer[TrialRun], bar: Progress, batch: list[Asked], done: int) -> None:
     started = time.time()
     records = _train(search, batch, lambda trials: bar.update(done + trials))
     for asked, record in zip(batch, records, strict=True):
         search.tell(asked.number, record)
-        _log(search, tracker, writer, asked, record, started)
+        _log(search, writer, asked, record, started)
     if (best := search.best) is not None:
         bar.best(f"best {best.value:.4f}")
 
