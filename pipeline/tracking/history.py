@@ -1,5 +1,6 @@
 """Reads a study back from MLflow, for reports: what is shown is what was stored."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.records import Curve
 from pipeline.tracking.confirmation import Confirmation
-from pipeline.tracking.entities import REPLICATES
+from pipeline.tracking.entities import LAYERS, NETWORK, REPLICATES
 from pipeline.tracking.runs import REASON, find_parent, finished_children, pruned_children
 from pipeline.tracking.store import Store, open_store
 
@@ -86,8 +87,15 @@ class StudyRuns:
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def curve(self, run_id: str, metric: str) -> Curve:
-        """One metric of one run against the step."""
-        return {m.step: m.value for m in self.store.client.get_metric_history(run_id, metric)}
+        """One metric of one run against the step, at every epoch or probe.
+
+        The mean over replicates, where that is finite.
+        """
+        table = pd.read_parquet(self.store.client.download_artifacts(run_id, LAYERS))
+        rows = table[(table["layer"] == NETWORK) & (table["metric"] == metric)]
+        means = rows.groupby("step")["value"].mean()
+        pairs = zip(means.index.tolist(), means.tolist(), strict=True)
+        return {step: value for step, value in pairs if math.isfinite(value)}
 
 
 def read_study(config: Config, study: str) -> StudyRuns:

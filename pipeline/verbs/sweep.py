@@ -20,7 +20,16 @@ from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
+from pipeline.tracking import (
+    Confirmation,
+    StudyRuns,
+    StudyTracker,
+    TrialRun,
+    Writer,
+    check_store,
+    read_study,
+    register_winner,
+)
 
 __all__ = ["sweep"]
 
@@ -72,15 +81,14 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 def _search(search: Search, tracker: StudyTracker) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
-    with Writer() as writer, progress(search.total, search.done, "trials") as bar:
+    if search.done:
+        tracker.begin()  # else the writer does: making a fresh store takes seconds
+    with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
         if search.done:
-            tracker.begin()
             _log_missing(search, tracker, writer, modes)
-        else:
-            writer.submit(tracker.begin)  # making a fresh store takes seconds
 
         def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
-            _log(search, tracker, writer, asked, record, started)
+            _log(search, writer, asked, record, started)
             if (best := search.best) is not None:
                 bar.best(f"best {best.value:.4f}")
             _say_notes(bar.say)
@@ -95,7 +103,7 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
         speak(f"note: {notes.pop(0)}")
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer, modes: Modes) -> None:
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
     missing = [trial for trial in search.finished if trial.number not in logged]
@@ -103,14 +111,12 @@ def _log_missing(search: Search, tracker: StudyTracker, writer: Writer, modes: M
         say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
     for trial in missing:
         started = time.time()
-        _log(search, tracker, writer, search.again(trial), train_again(search, trial, modes), started)
+        _log(search, writer, search.again(trial), train_again(search, trial, modes), started)
 
 
-def _log(
-    search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
-) -> None:
+def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
     objective = None if record.pruned else search.objective(record)
-    writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
+    writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
