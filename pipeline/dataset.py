@@ -1,6 +1,6 @@
 """A dataset ready to train on: three standardised parts as tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ class Dataset:
     Attributes:
         mean, std: of the training part, ``(*input_shape)``: x = (raw - mean) / std.
         digest: SHA-256 of the raw arrays and the split, in hex.
+        image_shape: ``(channels, height, width)`` of a row that is an image, also where it is
+            kept flat; None for tables.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Dataset:
     std: Tensor
     n_classes: int
     digest: str
+    image_shape: tuple[int, ...] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -35,6 +38,6 @@ class Dataset:
 
     def to(self, device: str, dtype: torch.dtype) -> "Dataset":
         """The same data on ``device``, its inputs in ``dtype``."""
-        x = [t.to(device, dtype) for t in (self.x_train, self.x_val, self.x_test)]
-        y = [t.to(device) for t in (self.y_train, self.y_val, self.y_test)]
-        return Dataset(self.name, x[0], y[0], x[1], y[1], x[2], y[2], self.mean, self.std, self.n_classes, self.digest)
+        x = {name: getattr(self, name).to(device, dtype) for name in ("x_train", "x_val", "x_test")}
+        y = {name: getattr(self, name).to(device) for name in ("y_train", "y_val", "y_test")}
+        return replace(self, **x, **y)

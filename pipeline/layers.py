@@ -26,7 +26,8 @@ class Layer:
         activation: what follows it, None for the output layer.
         call: which of the calls of activation modules, counted in a whole forward pass,
             that one is (a module can serve several layers).
-        readers: the weights that read this layer's activations as they are, or flattened.
+        readers: the weights that read this layer's activations as they are, pooled channel by
+            channel, or flattened.
     """
 
     name: str
@@ -66,6 +67,13 @@ class Recorder:
         return record
 
 
+POOLINGS = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
+
+
 def rows_of(parameters: Mapping[str, Tensor], layer: Layer) -> Tensor:
     """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``; without the latter where the layer has none."""
     weight = parameters[layer.weight].detach().flatten(2)
@@ -94,7 +102,8 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     """
     # A network can be a layer itself.
     weighted = [path for path, m in module.named_modules() if _is_weighted(m) and (path or not list(m.children()))]
-    recorder = Recorder(module, [*weighted, *activation_paths(module)])
+    poolings = [path for path, m in module.named_modules() if isinstance(m, POOLINGS)]
+    recorder = Recorder(module, [*weighted, *activation_paths(module), *poolings])
     module.eval()  # in training mode, running it would move its running statistics
     with torch.no_grad(), recorder.recording() as calls:
         module(sample)
@@ -104,19 +113,31 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     current, activations = "", 0
     for path, given, output in calls:
         child = module.get_submodule(path)
+        source, signal = made.get(given.data_ptr(), ("", given))
         if _is_weighted(child):
             current = names[id(child.weight)]
             bias = getattr(child, "bias", None)
             layers.setdefault(current, Layer(path, current, names[id(bias)] if bias is not None else None))
-            source, signal = made.get(given.data_ptr(), ("", given))
             if source and _reads_units(child, signal, module.get_parameter(source).shape[0]):
                 layers[source] = replace(layers[source], readers=(*layers[source].readers, current))
-            continue
-        if current and not layers[current].hidden:
-            layers[current] = replace(layers[current], activation=activation_of(child), call=activations)
-            made[output.data_ptr()] = (current, output)
-        activations += 1
+        elif isinstance(child, POOLINGS):
+            if source and _pools_positions(module.get_submodule(layers[source].name), signal, output):
+                made[output.data_ptr()] = (source, output)
+        else:
+            if current and not layers[current].hidden:
+                layers[current] = replace(layers[current], activation=activation_of(child), call=activations)
+                made[output.data_ptr()] = (current, output)
+            activations += 1
     return list(layers.values())
+
+
+def _pools_positions(source: nn.Module, signal: Tensor, pooled: object) -> bool:
+    """Whether ``pooled`` is the activations of ``source`` channel by channel, at fewer positions.
+
+    Of a convolution alone it is sure that the first axis after the rows is its channels.
+    """
+    is_convolution = isinstance(source, nn.modules.conv._ConvNd)
+    return is_convolution and isinstance(pooled, Tensor) and pooled.shape[:2] == signal.shape[:2]
 
 
 def _reads_units(reader: nn.Module, signal: Tensor, units: int) -> bool:

@@ -39,12 +39,25 @@ class Part:
     """A stack on its way: jobs from their start, or one paused member for each job, up to an epoch.
 
     Attributes:
+        last: whether its members have records then; else they are paused.
+        choice: how it is trained.
         done: member-epochs behind it; read by others while it runs.
     """
 
-    def __init__(self, jobs: Sequence[Job], until: int, start: "Sequence[Member] | Sequence[Paused]" = ()) -> None:
-        self.jobs, self.until = list(jobs), until
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        until: int | None = None,
+        start: "Sequence[Member] | Sequence[Paused]" = (),
+        *,
+        last: bool | None = None,
+        choice: Choice | None = None,
+    ) -> None:
+        self.jobs, epochs = list(jobs), jobs[0].config.trainer.epochs
+        self.until = epochs if until is None else until
         self.start = list(start) or [member_of(job) for job in jobs]
+        self.last = self.until == epochs if last is None else last
+        self.choice = choice or choice_of(jobs[0])
         self.done = 0.0
 
 
@@ -52,22 +65,33 @@ _choosing = threading.Lock()
 
 
 @lru_cache(maxsize=64)
-def _choice(of: Structure, memory_gb: float | None, workers: int) -> Choice:
+def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb: float | None, workers: int) -> Choice:
     data, module, plan = setup(of)
     config = of.config
     steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
     work = steps * config.search.n_trials * config.search.replicates
-    found = choose(config.trainer.execution, module, data, [member_of(Job(config, config.seed))], plan, work)
+    found = choose(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
+    if kept and found.mode != forced:
+        raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
     room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
-    size = config.trainer.stack_size or found.stack_size
-    return replace(found, stack_size=max(1, min(size, int(room / member_bytes(module, data, plan)))))
+    fitting = int(room / member_bytes(module, data, plan))
+    return replace(found, stack_size=max(1, min(size or found.stack_size, fitting)))
 
 
-def choice_of(job: Job) -> Choice:
-    """Mode and stack size for networks of a structure; measured once in a process."""
-    config = job.config
+def choice_of(job: Job, kept: str | None = None) -> Choice:
+    """Mode and stack size for networks of a structure; measured once in a process.
+
+    Args:
+        kept: the mode that a study was begun with, which it keeps.
+
+    Raises:
+        UsageError: ``trainer.execution`` can't train this network.
+        RunError: nor can the kept mode, here.
+    """
+    trainer = job.config.trainer
+    forced, workers = kept or trainer.execution, workers_of(job.config)
     with _choosing:
-        return _choice(Structure.of(job), config.trainer.max_memory_gb, workers_of(config))
+        return _choice(Structure.of(job), forced, bool(kept), trainer.stack_size, trainer.max_memory_gb, workers)
 
 
 def workers_of(config: Config) -> int:
@@ -116,8 +140,7 @@ class Pool:
 
     def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
         data, module, plan = setup(Structure.of(part.jobs[0]))
-        choice = choice_of(part.jobs[0])
-        plan = replace(plan, execution=choice.mode, keep_state=any(job.keep_state for job in part.jobs))
+        plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
         found: list[Any] = []
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
             training = Training(module, data, start, plan)
@@ -127,7 +150,7 @@ class Pool:
                 part.done += members
 
             training.run(part.until, after_epoch, self._check)
-            found += training.finish() if part.until == plan.epochs else training.pause().single()
+            found += training.finish() if part.last else training.pause().single()
         return found
 
     def _starts(self, part: Part, size: int, stacks: Callable[[Any], Any]) -> Iterator[Any]:
@@ -145,12 +168,19 @@ class Pool:
             raise _Stopped
 
 
-def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = None) -> list[MemberRecord]:
+def run_jobs(
+    jobs: Sequence[Job],
+    on_progress: Callable[[float], None] | None = None,
+    until: int | None = None,
+    kept: Callable[[Job], str | None] = lambda _: None,
+) -> list[MemberRecord]:
     """Trains every job to its end.
 
     Args:
         on_progress: called on this thread, now and then, with the networks done so far,
             counted in fractions.
+        until: the epoch to stop at, before the last.
+        kept: the mode in which a job must be trained, None if any will do.
 
     Returns:
         One record a job, in their order.
@@ -160,8 +190,8 @@ def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = 
     records: dict[int, MemberRecord] = {}
     with one_thread(), Pool(workers_of(jobs[0].config)) as pool:
         parts = [
-            (where, Part([jobs[i] for i in where], jobs[where[0]].config.trainer.epochs))
-            for where in _parts(jobs, pool.workers)
+            (where, Part([jobs[i] for i in where], until, last=True, choice=choice))
+            for where, choice in _parts(jobs, pool.workers, kept)
         ]
         futures = {pool.submit(pool.train, part): where for where, part in parts}
         for future in finished(futures):
@@ -182,10 +212,11 @@ def finished(futures: "Sequence[Future[Any]] | dict[Future[Any], Any]") -> "Iter
         yield from done
 
 
-def _parts(jobs: Sequence[Job], workers: int) -> list[Sequence[int]]:
+def _parts(jobs: Sequence[Job], workers: int, kept: Callable[[Job], str | None]) -> list[tuple[Sequence[int], Choice]]:
     """The jobs of each structure in stacks, small enough that every worker gets some."""
-    parts: list[Sequence[int]] = []
+    parts: list[tuple[Sequence[int], Choice]] = []
     for group in by_structure(jobs):
-        size = min(choice_of(jobs[group[0]]).stack_size, -(-len(group) // workers))
-        parts += [group[start : start + size] for start in range(0, len(group), size)]
+        choice = choice_of(jobs[group[0]], kept(jobs[group[0]]))
+        size = min(choice.stack_size, -(-len(group) // workers))
+        parts += [(group[start : start + size], choice) for start in range(0, len(group), size)]
     return parts

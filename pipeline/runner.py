@@ -44,6 +44,8 @@ NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay
 ADAM_RATE = 500.0
 JUDGED_AT_ONCE = 32
 IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
+# How it is computed, which is settled for each structure (``pipeline.pool``).
+COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trainer.max_memory_gb")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Job:
     def structure(self) -> str:
         """Equal for jobs that can be trained as one stack."""
         flat = flatten(plain(self.config))
-        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT)}
+        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT + COMPUTING)}
         return json.dumps(kept, sort_keys=True)
 
 
@@ -165,7 +167,7 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
     """The network of a configuration, checked on two rows of its data."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what no scheme sets is the same for every member, whatever its seed
-        module = build_model(config.model, data.input_shape, data.n_classes)
+        module = build_model(config.model, data.input_shape, data.n_classes, data.image_shape)
     target = config.model.target
     if not isinstance(module, torch.nn.Module):
         raise UsageError.of("model._target_", target, f"makes a {type(module).__name__}, not a torch.nn.Module")

@@ -120,6 +120,8 @@ class Training:
     def finish(self) -> list[MemberRecord]:
         """One record a member, in their order."""
         records = self.observer.finish([m.seed for m in self.members])
+        for record in records:
+            record.execution = self.plan.execution
         if self.plan.keep_state:
             for i, record in enumerate(records):
                 record.state = {name: t.cpu().numpy() for name, t in self.stack.member(i).items()}

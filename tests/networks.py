@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.init import FitData
-from pipeline.models import MLP
+from pipeline.models import CNN, MLP
 
 
 class Residual(nn.Module):
@@ -43,6 +43,12 @@ class Convolutional(nn.Module):
         return self.out(self.act(self.conv(x[:, None])).flatten(1))
 
 
+def pooled(features: int, classes: int) -> nn.Module:
+    """The shipped CNN, for rows of 13 features seen as an image of 4 x 4 with three black pixels."""
+    network = CNN((16,), classes, depth=2, width=3, hidden=5, image_shape=(1, 4, 4))
+    return nn.Sequential(nn.ConstantPad1d((0, 16 - features), 0.0), network)
+
+
 def normalised(features: int, classes: int) -> nn.Module:
     """With running statistics, which are buffers. (A bias before it would get no gradient but
     round-off, which Adam blows up to full steps.)"""
@@ -53,8 +59,15 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     **{f"mlp-{a}": (lambda f, c, a=a: MLP((f,), c, depth=2, width=7, activation=a)) for a in sorted(ACTIVATIONS)},
     "residual": Residual,
     "convolutional": Convolutional,
+    "cnn": pooled,
     "batchnorm": normalised,
 }
+
+
+# Schemes of which nothing can be compared: with all units of a layer equal, LayerNorm divides
+# round-off by sqrt(eps), and where a channel copies pixels to equal maxima of a pool, round-off
+# chooses the one that learns.
+UNSTABLE = {"residual": ("constant", "tied", "row_tied"), "cnn": ("zero_init",)}
 
 
 def fit_data(features: int = 13, classes: int = 3, rows: int = 64) -> FitData:

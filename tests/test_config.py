@@ -91,6 +91,7 @@ WRONG = {
     "model.widht=3": ["model.widht=3", "model.width"],
     "model.depth=0": ["model.depth=0", "greater than or equal to 1"],
     "model.activation=swish": ["model.activation=swish", "softsign"],
+    "model._target_=[a]": ["model._target_", "string"],
     "+model.extra=1": ["model.extra=1", "unknown key"],
     "+foo=1": ["foo=1", "unknown key"],
     "foo.bar=1": ["foo.bar=1", "unknown key"],
@@ -136,6 +137,25 @@ def test_what_is_wrong_is_named_in_one_line(override):
 
 
 @pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("model.depth=17", ["model.depth=17", "less than or equal to 16"]),
+        ("model.width=0", ["model.width=0", "greater than or equal to 1"]),
+        ("model.convs=0", ["model.convs=0", "greater than or equal to 1"]),
+        ("model.pooling=min", ["model.pooling=min", "avg, max"]),
+        ("model.activation=swish", ["model.activation=swish", "softsign"]),
+        ("model.hidden=-1", ["model.hidden=-1", "greater than or equal to 0"]),
+        ("model.dropout=1", ["model.dropout=1", "less than 1"]),
+        ("model.image_shape=3", ["model.image_shape=3", "unknown key"]),
+    ],
+)
+def test_what_is_wrong_with_a_cnn_is_named(override, parts):
+    with pytest.raises(UsageError) as caught:
+        compose(["model=cnn", override])
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+@pytest.mark.parametrize(
     ("target", "reason"),
     [
         ("no.such.thing", "can't be built"),
@@ -170,6 +190,7 @@ def test_with_values_checks_as_the_command_line_does():
         with_values(config, {"weight_init.scale": -1.0})
     with pytest.raises(UsageError, match=r"weight_init\.scael=1: unknown key; did you mean weight_init\.scale"):
         with_values(config, {"weight_init.scael": 1})
+    assert with_values(compose(["model=cnn"]), {"model.depth": 3, "model.width": 4}).model.depth == 3
 
 
 def test_configuration_lives_at_the_top_of_the_checkout():

@@ -32,6 +32,7 @@ def save(path, **changes):
 def test_bundled_datasets(name, shape, classes):
     data = prepare(SOURCES[name](), 0, 0.2, 0.2)
     assert data.input_shape == (shape,)
+    assert data.image_shape == ((1, 8, 8) if name == "digits" else None)
     assert data.n_classes == classes
     total = sum(map(len, (data.y_train, data.y_val, data.y_test)))
     assert len(data.y_test) == pytest.approx(0.2 * total, abs=1)
@@ -64,7 +65,8 @@ def test_images_are_scaled_by_channel_and_get_a_channel_axis(tmp_path):
     assert float(data.x_train.std(correction=0)) == pytest.approx(1, abs=1e-4)
     colour = np.random.default_rng(0).integers(0, 255, (60, 4, 4, 3)).astype(np.uint8)
     data = prepare(read_npz(save(tmp_path / "b.npz", x_train=colour, x_test=colour[:12])), 0, 0.2, 0.2)
-    assert data.input_shape == (3, 4, 4)
+    assert data.input_shape == data.image_shape == (3, 4, 4)
+    assert data.to("cpu", torch.float64).image_shape == (3, 4, 4)
     assert data.mean.shape == (3, 1, 1)
 
 

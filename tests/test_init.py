@@ -5,7 +5,7 @@ import torch
 from networks import fit_data
 from torch import nn
 
-from pipeline.init import BIASES, WEIGHTS, Fans, FitData, InitSpec, Slot, initial_parameters, roles
+from pipeline.init import BIASES, WEIGHTS, FitData, InitSpec, Slot, initial_parameters, roles
 from pipeline.models import MLP
 
 SHAPE = (300, 200)
@@ -21,6 +21,7 @@ STD = {
     "he_normal": math.sqrt(2 / 200),
     "he_uniform": math.sqrt(2 / 200),
     "orthogonal": math.sqrt(1 / 300),
+    "delta_orthogonal": math.sqrt(1 / 300),
     "pytorch": math.sqrt(1 / 600),
     "truncated_normal": 0.879626,
     "lecun_uniform": math.sqrt(1 / 200),
@@ -81,10 +82,6 @@ def test_orthogonal_of_one_is_either_sign():
     # Haar measure on O(1): without the correction of signs, QR gives one sign only.
     signs = {float(sample("orthogonal", (1, 1), seed)) for seed in range(20)}
     assert signs == {-1.0, 1.0}
-
-
-def test_fans_of_a_convolution_count_its_kernel():
-    assert Fans.of((8, 3, 5, 5)) == Fans(fan_in=75, fan_out=200)
 
 
 @pytest.mark.parametrize("name", ["he_normal", "glorot_uniform", "pytorch"])
@@ -185,12 +182,6 @@ def test_tied_schemes_are_tied_as_they_say():
 def test_identity(shape):
     weight = sample("identity", shape)
     assert torch.equal(weight, torch.eye(*shape, dtype=torch.float64))
-
-
-def test_identity_of_a_convolution_passes_its_input_on():
-    weight = sample("identity", (3, 3, 5, 3))
-    image = torch.randn(1, 3, 7, 7, dtype=torch.float64)
-    torch.testing.assert_close(nn.functional.conv2d(image, weight, padding=(2, 1)), image)
 
 
 def test_zero_init_is_identity_or_scaled_hadamard():

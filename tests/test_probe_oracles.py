@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from networks import NETWORKS, build, fit_data
+from networks import NETWORKS, UNSTABLE, build, fit_data
 from torch import nn
 
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
@@ -24,12 +24,14 @@ READERS = {
     "residual": {},
     "convolutional": {"conv": "out"},
     "batchnorm": {"0": "3"},
+    "cnn": {"1.layers.conv1": "1.layers.conv2", "1.layers.conv2": "1.layers.dense", "1.layers.dense": "1.layers.out"},
     **{name: {"layers.1": "layers.3", "layers.3": "layers.5"} for name in NETWORKS if name.startswith("mlp")},
 }
 
 
-def members(module: nn.Module) -> list[dict[str, torch.Tensor]]:
-    specs = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
+def members(module: nn.Module, name: str) -> list[dict[str, torch.Tensor]]:
+    schemes = sorted(set(WEIGHTS) - set(UNSTABLE.get(name, ())))
+    specs = [InitSpec(w, s, b, 0.3) for w in schemes for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
     found = [initial_parameters(module, spec, seed, fit_data()) for seed, spec in enumerate(specs)]
     # Copies, near copies and opposite rows in the first weight.
     for i, p in enumerate(found[::3]):
@@ -49,7 +51,7 @@ def test_every_probe_has_an_oracle():
 def test_probes_against_slow_oracles(name, wine64):
     module = build(name, 13, 3).double()
     layers = trace_layers(module, wine64.x_train[:2])
-    now = members(module)
+    now = members(module, name)
     before = now[1:] + now[:1]
     stack, start = (Stack(module, states, torch.float64, 64) for states in (now, before))
     x, y = wine64.x_train[:32], wine64.y_train[:32]

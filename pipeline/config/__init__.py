@@ -2,11 +2,13 @@
 
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
-from pipeline.config.schema import MLP_TARGET, Config, CustomModel, MLPModel, Section, SGDConfig, TheoryConfig
+from pipeline.config.networks import CNNModel, CustomModel, MLPModel
+from pipeline.config.schema import Config, SGDConfig, TheoryConfig
+from pipeline.config.section import Section
 
 __all__ = [
     "CONF_DIR",
-    "MLP_TARGET",
+    "CNNModel",
     "Config",
     "CustomModel",
     "MLPModel",

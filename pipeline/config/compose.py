@@ -17,7 +17,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.convert import Kind, flatten, masked, parse, plain, suggestion
-from pipeline.config.schema import Config, ModelConfig, Section
+from pipeline.config.networks import ModelConfig
+from pipeline.config.schema import Config
+from pipeline.config.section import Section
 from pipeline.errors import UsageError
 
 __all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_as", "compose_tree", "groups", "to_yaml"]
@@ -149,21 +151,32 @@ def to_yaml(config: Section) -> str:
     return str(yaml.dump(tree, Dumper=dumper, sort_keys=False))
 
 
-def build_model(model: ModelConfig, input_shape: Sequence[int], n_classes: int) -> Any:
+def build_model(
+    model: ModelConfig, input_shape: Sequence[int], n_classes: int, image_shape: Sequence[int] | None = None
+) -> Any:
     """Instantiates the network of a configuration.
 
-    The constructor gets ``input_shape`` and ``n_classes`` where it has parameters of
-    those names, besides the keys that stand beside ``_target_``.
+    The constructor gets ``input_shape``, ``n_classes`` and ``image_shape`` where it has
+    parameters of those names, besides the keys that stand beside ``_target_``.
+
+    Args:
+        image_shape: ``(channels, height, width)`` of a sample that is an image, flat or not.
 
     Raises:
         UsageError: the target can't be imported or refuses its arguments.
     """
     node = model.model_dump(by_alias=True)
-    shape = {"input_shape": list(input_shape), "n_classes": n_classes}
+    shape = {
+        "input_shape": list(input_shape),
+        "n_classes": n_classes,
+        "image_shape": list(image_shape) if image_shape is not None else None,
+    }
     try:
         known = _parameters(get_object(node["_target_"]))
         built = instantiate(node, **{k: v for k, v in shape.items() if k in known and k not in node})
     except Exception as error:  # a user's constructor may raise anything
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
         reason = _one_line(error.__cause__ or error)
         raise UsageError.of("model._target_", node["_target_"], f"can't be built ({reason})") from None
     return built

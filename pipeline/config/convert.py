@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from pipeline.config.schema import Config, Section
+from pipeline.config.schema import Config
+from pipeline.config.section import Section
 from pipeline.errors import UsageError
 
 __all__ = ["Kind", "config_hash", "flatten", "identity", "masked", "parse", "plain", "suggestion", "with_values"]
@@ -26,7 +27,7 @@ NOT_IDENTITY = (
     "trainer.workers",
     "trainer.max_memory_gb",
 )
-UNION_TAGS = {"mlp", "custom", "sgd", "adam", "adamw"}
+UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw"}
 
 
 Kind = TypeVar("Kind", bound=Section)

@@ -7,45 +7,23 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     field_validator,
 )
 
-from pipeline.activations import ACTIVATIONS
+from pipeline.config.networks import ModelConfig
+from pipeline.config.section import Section, one_of
 from pipeline.data import SOURCES
 from pipeline.init import BIASES, WEIGHTS
 from pipeline.probes import PROBES, preset
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
 from pipeline.theory import NONLINEARITIES, SCHEME_VARIANCES
 
-__all__ = ["MLP_TARGET", "Config", "CustomModel", "MLPModel", "OptimizerConfig", "Section", "TheoryConfig"]
+__all__ = ["Config", "OptimizerConfig", "TheoryConfig"]
 
-MLP_TARGET = "pipeline.models.MLP"
 LARGEST = 1e30  # of a scale or bias: far beyond use, and finite in float32
-
-
-def _one_of(value: str, allowed: object) -> str:
-    names = sorted(allowed)  # type: ignore[call-overload]
-    if value not in names:
-        raise ValueError(f"must be one of {', '.join(names)}")
-    return value
-
-
-class Section(BaseModel):
-    """Immutable, exactly these keys, no coercion, no NaN.
-
-    Attributes:
-        source: the YAML file in ``conf/`` that a whole configuration starts from.
-    """
-
-    source: ClassVar[str] = ""
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 Question = Literal["q1", "q2", "q3", "q4", "q5", "q6", "q7", "verdict"]
@@ -67,41 +45,11 @@ class DatasetConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _one_of(name, [*SOURCES, "npz"])
+        return one_of(name, [*SOURCES, "npz"])
 
 
-class MLPModel(Section):
-    target: Annotated[str, Field(alias="_target_")]
-    depth: Annotated[int, Field(ge=1, le=1000)]
-    width: Annotated[int, Field(ge=1, le=100_000)]
-    activation: str
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-
-    @field_validator("activation")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _one_of(name, ACTIVATIONS)
-
-
-class CustomModel(Section):
-    """Any importable ``torch.nn.Module``; its other keys are its constructor's arguments."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-    target: Annotated[str, Field(alias="_target_")]
-
-
-def _model_kind(model: Any) -> str:
-    target = model.get("_target_") if isinstance(model, dict) else getattr(model, "target", None)
-    return "mlp" if target == MLP_TARGET else "custom"
-
-
-ModelConfig = Annotated[
-    Annotated[MLPModel, Tag("mlp")] | Annotated[CustomModel, Tag("custom")], Discriminator(_model_kind)
-]
-
-
-WeightName = Annotated[str, AfterValidator(lambda name: _one_of(name, WEIGHTS))]
-BiasName = Annotated[str, AfterValidator(lambda name: _one_of(name, BIASES))]
+WeightName = Annotated[str, AfterValidator(lambda name: one_of(name, WEIGHTS))]
+BiasName = Annotated[str, AfterValidator(lambda name: one_of(name, BIASES))]
 Scale = Annotated[float, Field(ge=0, le=LARGEST)]
 BiasValue = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
@@ -206,6 +154,9 @@ class SearchConfig(Section):
     history: Annotated[int, Field(ge=100, le=1_000_000)]
     objective: Literal["val/accuracy", "val/loss"]
     preflight: Literal["log", "prune"]
+    pruner: Literal["none", "halving", "median", "wilcoxon"]
+    min_epochs: Annotated[int, Field(ge=1)]
+    reduction: Annotated[int, Field(ge=2, le=1000)]
     confirm: Annotated[int, Field(ge=0, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
     storage: str | None
@@ -266,7 +217,7 @@ class TheoryConfig(Section):
     @field_validator("activation")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _one_of(name, NONLINEARITIES)
+        return one_of(name, NONLINEARITIES)
 
     @field_validator("scale")
     @classmethod
@@ -282,4 +233,4 @@ class TheoryConfig(Section):
             return None
         if info.data.get("sigma_w2") is not None:
             raise ValueError("has a sigma_w2 of its own; give one of the two")
-        return _one_of(name, SCHEME_VARIANCES)
+        return one_of(name, SCHEME_VARIANCES)

@@ -54,6 +54,7 @@ def prepare(
         torch.from_numpy(std),
         int(max(part.max() for part in labels)) + 1,
         hashlib.sha256(split.encode()).hexdigest(),
+        raw.image_shape,
     )
 
 

@@ -16,6 +16,7 @@ class Raw:
 
     Attributes:
         x_test, y_test: None where the source has no test part of its own.
+        flat_image: ``(channels, height, width)`` where rows are images that are kept flat.
     """
 
     name: str
@@ -23,10 +24,15 @@ class Raw:
     y: np.ndarray
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
+    flat_image: tuple[int, ...] | None = None
 
     @property
     def images(self) -> bool:
         return self.x.ndim > 2
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        return self.x.shape[1:] if self.images else self.flat_image
 
     def digest(self) -> str:
         """SHA-256 over names, shapes, types and bytes of the arrays."""

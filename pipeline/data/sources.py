@@ -19,10 +19,12 @@ OPENML = {
 }
 
 
-def _bundled(name: str, load: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Callable[[], Raw]:
+def _bundled(
+    name: str, load: Callable[..., tuple[np.ndarray, np.ndarray]], flat_image: tuple[int, ...] | None = None
+) -> Callable[[], Raw]:
     def read() -> Raw:
         x, y = load(return_X_y=True)
-        return Raw(name, x.astype(np.float32), y.astype(np.int64))
+        return Raw(name, x.astype(np.float32), y.astype(np.int64), flat_image=flat_image)
 
     return read
 
@@ -46,7 +48,7 @@ def _openml(name: str) -> Callable[[], Raw]:
 
 
 SOURCES: dict[str, Callable[[], Raw]] = {
-    "digits": _bundled("digits", datasets.load_digits),
+    "digits": _bundled("digits", datasets.load_digits, (1, 8, 8)),
     "breast_cancer": _bundled("breast_cancer", datasets.load_breast_cancer),
     "wine": _bundled("wine", datasets.load_wine),
     **{name: _openml(name) for name in OPENML},

@@ -32,7 +32,7 @@ def _normal(slot: Slot, value: float) -> Tensor:
     return normal((slot.units,), abs(value), slot.generator)
 
 
-@bias_scheme("pytorch", "U(+-1/sqrt(n_in)): torch.nn.Linear's default.", valued=False)
+@bias_scheme("pytorch", "U(+-1/sqrt(n_in)): torch's default.", valued=False)
 def _pytorch(slot: Slot, value: float) -> Tensor:
     return uniform((slot.units,), math.sqrt(1 / slot.fans.fan_in), slot.generator)
 

@@ -4,7 +4,7 @@ A weighted layer's output is ``W x + b``, so dividing W by the deviation of ``W 
 that deviation 1 exactly: what Mishkin & Matas iterate for takes one step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from pipeline.layers import Layer, Recorder
 __all__ = ["FitData", "fit_biases", "fit_weights", "fitted"]
 
 ROWS = 4096  # of the training part that are looked at
+# Where layers have positions, which count as samples, fewer rows do: no layer is looked at
+# in more (row, position) pairs than these, unless in the least number of rows.
+SAMPLES, LEAST_ROWS = 2**18, 256
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def fitted(
         biases: ``{layer: scheme}`` of the layers under a data-dependent bias scheme.
     """
     parameters = dict(parameters)
+    data = replace(data, x=data.x[: max(SAMPLES // _positions(module, layers, data.x[:2]), LEAST_ROWS)])
     for layer in layers:
         if layer.name in weights:
             fit_weights(module, layer, parameters, data, weights[layer.name])
@@ -72,6 +76,15 @@ def fit_biases(
         parameters[layer.bias] = (counts.clamp(min=0.5) / counts.sum()).log()
     elif scheme == "data_centred":
         parameters[layer.bias] = -_products(module, layer, parameters, data).mean(1)
+
+
+def _positions(module: nn.Module, layers: list[Layer], x: Tensor) -> int:
+    """Of the largest feature map; 1 where there is none."""
+    recorder = Recorder(module, [layer.name for layer in layers])
+    with torch.no_grad(), recorder.recording() as calls:
+        module(x)
+    units = {layer.name: module.get_parameter(layer.weight).shape[0] for layer in layers}
+    return max((output[0].numel() // units[name] for name, _, output in calls), default=1)
 
 
 def _products(module: nn.Module, layer: Layer, parameters: dict[str, Tensor], data: FitData) -> Tensor:

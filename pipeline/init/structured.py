@@ -1,12 +1,14 @@
 """Weight schemes that are a structure more than a distribution: equal, tied, identity."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pipeline.init.draws import normal
 from pipeline.init.registry import Slot, weight_scheme
+from pipeline.init.weights import orthogonal
 
 __all__: list[str] = []
 
@@ -25,15 +27,22 @@ def _glorot_std(slot: Slot) -> float:
     return math.sqrt(2 / (slot.fans.fan_in + slot.fans.fan_out))
 
 
-@weight_scheme("row_tied", "All rows of a matrix equal to one random row, N(0, 2/(n_in + n_out)).")
+@weight_scheme(
+    "row_tied",
+    "All rows of a matrix equal to one random row, N(0, 2/(n_in + n_out)); a convolution's row is a channel's filter.",
+)
 def _row_tied(slot: Slot) -> Tensor:
     row = normal((1, *slot.shape[1:]), _glorot_std(slot), slot.generator)
     return row.expand(slot.shape).contiguous()
 
 
-@weight_scheme("column_tied", "All columns of a matrix equal to one random column, N(0, 2/(n_in + n_out)).")
+@weight_scheme(
+    "column_tied",
+    "All columns of a matrix equal to one random column, N(0, 2/(n_in + n_out)); a convolution's column is what "
+    "reads one input channel, kernels and all.",
+)
 def _column_tied(slot: Slot) -> Tensor:
-    column = normal((slot.shape[0], *[1] * (len(slot.shape) - 1)), _glorot_std(slot), slot.generator)
+    column = normal((slot.shape[0], 1, *slot.shape[2:]), _glorot_std(slot), slot.generator)
     return column.expand(slot.shape).contiguous()
 
 
@@ -54,9 +63,22 @@ def _at_centre(matrix: Tensor, slot: Slot) -> Tensor:
     return weight
 
 
-@weight_scheme("identity", "Partial identity: w_ij = 1 where i = j (Le et al. 2015, IRNN); at a kernel's centre.")
+@weight_scheme(
+    "identity",
+    "Partial identity: w_ij = 1 where i = j (Le et al. 2015, IRNN); in a convolution at the kernel's centre, Dirac's "
+    "delta (Zagoruyko & Komodakis 2017, sec. 3.1).",
+)
 def _identity(slot: Slot) -> Tensor:
     return _at_centre(_eye(*slot.shape[:2]), slot)
+
+
+@weight_scheme(
+    "delta_orthogonal",
+    "Orthonormal rows or columns, Haar distributed, at the centre of a kernel that is 0 elsewhere; keeps the norms of "
+    "feature maps where channels don't shrink: Xiao et al. 2018, alg. 1. In a linear layer the same as orthogonal.",
+)
+def _delta_orthogonal(slot: Slot) -> Tensor:
+    return _at_centre(orthogonal(replace(slot, shape=slot.shape[:2])), slot)
 
 
 @weight_scheme(

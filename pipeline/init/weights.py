@@ -63,13 +63,17 @@ def _he_uniform(slot: Slot) -> Tensor:
     return uniform(slot.shape, math.sqrt(6 / slot.fans.fan_in), slot.generator)
 
 
-@weight_scheme("pytorch", "U(+-1/sqrt(n_in)): torch.nn.Linear's default, of variance 1/(3 n_in).")
+@weight_scheme(
+    "pytorch", "U(+-1/sqrt(n_in)): torch's default for linear layers and convolutions, of variance 1/(3 n_in)."
+)
 def _pytorch(slot: Slot) -> Tensor:
     return uniform(slot.shape, math.sqrt(1 / slot.fans.fan_in), slot.generator)
 
 
 @weight_scheme(
-    "orthogonal", "Orthonormal rows or columns, Haar distributed, the scale as gain: Saxe et al. 2014, sec. 3."
+    "orthogonal",
+    "Orthonormal rows or columns of the (out, n_in) matrix, Haar distributed, the scale as gain: Saxe et al. 2014, "
+    "sec. 3.",
 )
 def orthogonal(slot: Slot) -> Tensor:
     rows, columns = slot.shape[0], math.prod(slot.shape[1:])

@@ -23,16 +23,20 @@ losses and accuracies of every epoch as well.
 
 This page is made from the registry (`python -m pipeline.probes.docs > docs/metrics.md`) and
 checked by a test. Every probe is tested against its closed form and against an independent
-slow version of itself (`tests/oracles.py`) on MLPs with each activation, a residual, a
-convolutional and a batch-normalised network.
+slow version of itself (`tests/oracles.py`) on MLPs with each activation, on residual,
+convolutional, pooled and batch-normalised networks.
 
 Notation: W is a layer's weight with one row w_i a unit, b its bias; z = Wx + b the
 pre-activation, phi the activation function, a = phi(z); x runs over the probe samples and g
 stands for the gradient of the mean loss over them. Units are neurons or channels; positions
-of a feature map count as samples. A layer is hidden if an activation follows it; the
-network's value is the mean over hidden units (each layer counts by its width) or over hidden
-layers. Activations are counted and summed in the dtype of the training; whatever a tolerance or
-a small difference decides is computed in float64. A diverged network has NaN, which isn't logged.
+of a feature map count as samples. Of more than 4,096 pairs of row and position every k-th is
+looked at, k the smallest number that leaves 4,096 or fewer and has no divisor in common with
+the number of positions, so that each row is looked at in other places and none is left out.
+A convolution's W is the matrix (channels out, channels in x kernel). A layer is hidden if an
+activation follows it; the network's value is the mean over hidden units (each layer counts by
+its width) or over hidden layers. Activations are counted and summed in the dtype of the
+training; whatever a tolerance or a small difference decides is computed in float64. A diverged
+network has NaN, which isn't logged.
 """
 
 COSTS = {

@@ -101,8 +101,8 @@ def row_copies(layer: LayerState) -> Tensor:
     Cost.STANDARD,
     About(
         "share of units whose outgoing weights (columns of the layers that read it) agree with those of another unit, "
-        "to 1e-5 of the largest such norm. Left out where anything but flattening stands between the activation and "
-        "the next weights",
+        "to 1e-5 of the largest such norm. Left out where anything but pooling of each channel, dropout or flattening "
+        "stands between the activation and the next weights",
         "the lab's own",
         "outgoing columns (1, 2), (1, 2), (2, 1): 2/3",
     ),

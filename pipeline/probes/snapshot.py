@@ -1,5 +1,6 @@
 """Takes a snapshot of a whole stack on the probe batch: one forward and backward pass."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -12,9 +13,11 @@ from pipeline.layers import Layer, Recorder, activation_paths
 from pipeline.probes.state import LayerState, Snapshot
 from pipeline.stack import ROW_BLOCK, Parameters, Signals, Stack, padded_size
 
-__all__ = ["snapshot_of", "take_snapshot"]
+__all__ = ["sample_step", "snapshot_of", "take_snapshot"]
 
 JACOBIAN_ROWS = ROW_BLOCK
+# Of a feature map, (row, position) pairs that are looked at, at most.
+SAMPLES = 4096
 
 
 def take_snapshot(
@@ -166,4 +169,20 @@ def _by_unit(signal: Tensor, units: int) -> Tensor:
     """``(S, rows, ...)`` to ``(S, samples, units)``: channels are axis 2 of a feature map."""
     signal = signal.detach()
     axis = 2 if signal.shape[2] == units else signal.ndim - 1
-    return signal.movedim(axis, -1).flatten(1, -2)
+    samples = signal.movedim(axis, -1).flatten(1, -2)
+    step = sample_step(signal.shape[1], samples.shape[1] // signal.shape[1])
+    return samples[:, ::step]
+
+
+def sample_step(rows: int, positions: int) -> int:
+    """Every which (row, position) of feature maps is looked at, counted position by position, row by row.
+
+    The smallest step that leaves at most ``SAMPLES`` and has no divisor in common with the
+    number of positions: each row is looked at in other places, and no place is left out.
+    """
+    if positions == 1:
+        return 1
+    step = -(-rows * positions // SAMPLES)
+    while math.gcd(step, positions) > 1:
+        step += 1
+    return step

@@ -25,10 +25,10 @@ class LayerState:
         weight: ``(S, units, fan_in)``. gradient: of the loss by it, the same shape.
         bias: ``(S, units)``, zeros where the layer has none. bias_gradient: likewise.
         z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
-            a feature map count as samples.
+            a feature map count as samples, not all of them where they are many (``sample_step``).
         a: activations, the same shape.
         outgoing: what of the weights that read them belongs to each unit, ``(S, units, n)``;
-            None where anything but flattening stands between.
+            None where anything but pooling of each channel or flattening stands between.
         update_ratio: norm of the last update of the weight over its norm before, ``(S,)``;
             None before the first step.
         start: the activations at step 0; None unless they were asked for.

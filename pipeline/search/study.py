@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -13,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.config import Config, config_hash, identity, with_values
 from pipeline.errors import RunError, UsageError
-from pipeline.records import TrialRecord
+from pipeline.records import MemberRecord, TrialRecord
 from pipeline.search.ledger import Ledger
 from pipeline.search.points import first_points
+from pipeline.search.pruning import Pruning
 from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
 from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
@@ -27,6 +29,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
 DIVERGED_LOSS = 1e6
 LARGEST_LOSS = 0.999e6
+MODES = "execution"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Search:
         trials = self.storage.get_all_trials(self._id, deepcopy=False)
         self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
         self._ids = [trial._trial_id for trial in trials]
+        self.pruning = Pruning(config, self._ledger, self._minimize)
         self._running: set[int] = set()
         self._waiting = sorted((t.number for t in trials if t.state == TrialState.WAITING), reverse=True)
 
@@ -164,18 +168,29 @@ class Search:
             self.storage.set_trial_user_attr(trial_id, "diverged_replicates", record.diverged)
         if record.verdict is not None:
             self.storage.set_trial_user_attr(trial_id, "verdict", record.verdict.sentence)
-        if record.members:
-            self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [self.objective(record)])
-        else:
+        if record.pruned:
+            self.storage.set_trial_user_attr(trial_id, "pruned", record.reason)
             self.storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+        else:
+            self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [self.objective(record)])
         self._ledger.put(self.storage.get_trial(trial_id))
+
+    def report(self, number: int, step: int, members: Sequence[MemberRecord]) -> None:
+        """Notes how far a trial has come: the objective of its replicates after an epoch, or of one replicate."""
+        last = [member.curves[self.config.search.objective] for member in members]
+        value = self._finite(float(np.mean([curve[max(curve)] for curve in last])))
+        self.pruning.report(number, step, value)
+        self.storage.set_trial_intermediate_value(self._ids[number], step, value)
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
         value = record.mean(self.config.search.objective)
-        if self.config.search.objective == "val/accuracy":
-            return value  # a network that diverged has 0
-        return min(value, LARGEST_LOSS) if math.isfinite(value) and not record.diverged else DIVERGED_LOSS
+        return self._finite(math.nan if record.diverged and self._minimize else value)
+
+    def _finite(self, value: float) -> float:
+        if not self._minimize:
+            return value  # a network that diverged has an accuracy of 0
+        return min(value, LARGEST_LOSS) if math.isfinite(value) else DIVERGED_LOSS
 
     def abandon(self) -> None:
         """Puts trials that were asked for and not told back, so that they are given again."""
@@ -188,6 +203,16 @@ class Search:
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
         return with_values(self.config, settings(self.axes, trial.user_attrs["values"]))
+
+    @property
+    def modes(self) -> dict[str, str]:
+        """The execution mode in which the networks of each structure are trained, as far as it was settled."""
+        found: dict[str, str] = self.storage.get_study_user_attrs(self._id).get(MODES, {})
+        return dict(found)
+
+    def keep_mode(self, structure: str, mode: str) -> None:
+        """Settles a mode for good."""
+        self.storage.set_study_user_attr(self._id, MODES, self.modes | {structure: mode})
 
     def _check_identity(self, digest: str) -> None:
         stored = self.storage.get_study_user_attrs(self._id)

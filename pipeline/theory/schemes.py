@@ -28,7 +28,7 @@ def _orthogonal(n_in: int, n_out: int) -> float:
     return n_in / max(n_in, n_out)
 
 
-# n_in Var(w) for fans (n_in, n_out), of schemes whose weights are independent with mean 0
+# n_in Var(w) for the fans (n_in, n_out) of a linear layer, of schemes whose weights are independent with mean 0
 # or, like the orthogonal ones', act as if they were.
 SCHEME_VARIANCES: dict[str, Callable[[int, int], float]] = {
     "lecun_normal": _constant(1.0),
@@ -39,6 +39,7 @@ SCHEME_VARIANCES: dict[str, Callable[[int, int], float]] = {
     "he_uniform": _constant(2.0),
     "pytorch": _constant(1 / 3),
     "orthogonal": _orthogonal,
+    "delta_orthogonal": _orthogonal,
 }
 
 

@@ -1,6 +1,7 @@
 """Reads a study back from MLflow, for reports: what is shown is what was stored."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.records import Curve
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import LAYERS, NETWORK, REPLICATES
-from pipeline.tracking.runs import find_parent, finished_children, pruned_children
+from pipeline.tracking.runs import REASON, find_parent, finished_children, pruned_children
 from pipeline.tracking.store import Store, open_store
 
 __all__ = ["StudyRuns", "read_study"]
@@ -28,7 +29,7 @@ class StudyRuns:
     Attributes:
         trials: one row a finished child: ``run_id``, ``title``, ``trial``, every param as
             ``params.KEY`` and every metric's last value as ``metrics.KEY``.
-        pruned: ``{trial: verdict}`` of the trials that were judged and not trained.
+        pruned: ``{trial: why}`` of the trials that were not trained to their end.
     """
 
     store: Store
@@ -108,7 +109,7 @@ def read_study(config: Config, study: str) -> StudyRuns:
     if rows:
         trials = trials.sort_values("trial").drop_duplicates("trial", keep="last").reset_index(drop=True)
     judged = pruned_children(store, parent.info.run_id)
-    pruned = {int(run.data.tags["initlab.trial"]): run.data.tags["initlab.verdict"] for run in judged}
+    pruned = {int(run.data.tags["initlab.trial"]): _why_pruned(run.data.tags) for run in judged}
     return StudyRuns(store, study, parent, trials, pruned)
 
 
@@ -117,3 +118,7 @@ def _row(run: Run) -> dict[str, object]:
     row["trial"] = int(run.data.tags["initlab.trial"])
     row |= {f"params.{key}": value for key, value in run.data.params.items()}
     return row | {f"metrics.{key}": value for key, value in run.data.metrics.items()}
+
+
+def _why_pruned(tags: Mapping[str, str]) -> str:
+    return tags.get(REASON) or f"not trained: {tags['initlab.verdict']}"

@@ -30,6 +30,7 @@ __all__ = ["StudyTracker", "TrialRun", "find_parent", "finished_children", "prun
 
 PARENT = "mlflow.parentRunId"
 PRUNED = "initlab.pruned"
+REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
 PAGE = 1000
 
@@ -196,12 +197,12 @@ def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: V
 def _finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> FinishedRun:
     config, record = trial.config, trial.record
     all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
-    if not record.members:
-        all_tags[PRUNED] = "true"
+    if record.pruned:
+        all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
     return FinishedRun(
         name=run_title(config, trial.values)[:250],
-        # What was not trained has not finished, and reports that read finished runs leave it out.
-        status="FINISHED" if record.members else "KILLED",
+        # What was not trained to its end has not finished, and reports that read finished runs leave it out.
+        status="KILLED" if record.pruned else "FINISHED",
         started=trial.started,
         ended=trial.ended,
         tags={key: value[:8000] for key, value in all_tags.items()},

@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeline.config import Config
-from pipeline.console import Progress, progress, say, study_table
+from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
+from pipeline.flow import Flow, Modes
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
+from pipeline.modes import notes
 from pipeline.names import run_title, slug
-from pipeline.pool import run_jobs
+from pipeline.pool import Pool, run_jobs, workers_of
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network, verdicts
 from pipeline.search import Asked, Search, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
+from pipeline.stack import one_thread
 from pipeline.tracking import (
     Confirmation,
     StudyRuns,
@@ -52,7 +55,7 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
 
 def _run(search: Search, data: Dataset) -> int:
     tracker = StudyTracker(search.config, search.name, [axis.key for axis in search.axes], data)
-    finished = len(search.finished)
+    finished = search.done
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
     else:
@@ -80,18 +83,31 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 
 
 def _search(search: Search, tracker: StudyTracker) -> None:
-    """Asks, trains and tells in batches; MLflow is written beside it."""
+    """Runs the trials; MLflow is written beside them."""
+    modes = Modes(search)
     if search.done:
         tracker.begin()  # else the writer does: making a fresh store takes seconds
     with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
         if search.done:
-            _log_missing(search, tracker, writer)
-        while (done := len(search.finished)) < search.total:
-            batch = search.ask(min(search.config.search.batch, search.total - done))
-            _run_batch(search, writer, bar, batch, done)
+            _log_missing(search, tracker, writer, modes)
+
+        def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
+            _log(search, writer, asked, record, started)
+            if (best := search.best) is not None:
+                bar.best(f"best {best.value:.4f}")
+            _say_notes(bar.say)
+
+        with one_thread(), Pool(workers_of(search.config)) as pool:
+            Flow(search, modes, pool, on_told, bar.update).run()
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun]) -> None:
+def _say_notes(speak: Callable[[str], None] = say) -> None:
+    """What the engine found worth a line, once."""
+    while notes:
+        speak(f"note: {notes.pop(0)}")
+
+
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
     missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
@@ -100,27 +116,18 @@ def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun]
     size = search.config.search.batch
     for start in range(0, len(missing), size):
         batch, started = missing[start : start + size], time.time()
-        for asked, record in zip(batch, _train(search, batch, lambda _: None), strict=True):
+        for asked, record in zip(batch, _train(search, batch, modes), strict=True):
             _log(search, writer, asked, record, started)
 
 
-def _train(search: Search, batch: list[Asked], on_progress: Callable[[float], None]) -> list[TrialRecord]:
-    """Judges every trial, and trains every replicate of those that aren't pruned.
-
-    on_progress gets the trials done, in fractions.
-    """
+def _train(search: Search, batch: Sequence[Asked], modes: Modes) -> list[TrialRecord]:
+    """Judges every trial, and trains every replicate of those that aren't pruned."""
     replicates, prune = search.config.search.replicates, search.config.search.preflight == "prune"
     jobs = [[Job(asked.config, seed) for seed in replicate_seeds(asked.config.seed, replicates)] for asked in batch]
     judged = [typical(part) for part in _parts(verdicts([job for part in jobs for job in part]), replicates)]
     trained = [i for i, verdict in enumerate(judged) if not (prune and verdict.hopeless)]
-    pruned = len(batch) - len(trained)
-
-    def after_epoch(members: float) -> None:
-        check_signals()
-        on_progress(pruned + members / replicates)
-
-    records = _parts(run_jobs([job for i in trained for job in jobs[i]], after_epoch), replicates)
-    members = dict(zip(trained, records, strict=True))
+    records = run_jobs([job for i in trained for job in jobs[i]], lambda _: check_signals(), kept=modes.kept)
+    members = dict(zip(trained, _parts(records, replicates), strict=True))
     return [TrialRecord(members.get(i, []), verdict) for i, verdict in enumerate(judged)]
 
 
@@ -129,18 +136,8 @@ def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 
 
 def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
-    objective = search.objective(record) if record.members else None
+    objective = None if record.pruned else search.objective(record)
     writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
-
-
-def _run_batch(search: Search, writer: Writer[TrialRun], bar: Progress, batch: list[Asked], done: int) -> None:
-    started = time.time()
-    records = _train(search, batch, lambda trials: bar.update(done + trials))
-    for asked, record in zip(batch, records, strict=True):
-        search.tell(asked.number, record)
-        _log(search, writer, asked, record, started)
-    if (best := search.best) is not None:
-        bar.best(f"best {best.value:.4f}")
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
@@ -153,7 +150,7 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
     config = search.config_of(best)
     say(f"confirming the winner, {run_title(config)}, on {seeds} fresh seeds")
     jobs = [Job(config, seed, keep_state=True) for seed in confirmation_seeds(config.seed, seeds)]
-    record = TrialRecord(run_jobs(jobs, lambda _: check_signals()))
+    record = TrialRecord(run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept))
     check_signals()
     model = ""
     if config.tracking.register_winner:
@@ -199,8 +196,8 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
 
 
 def _pruned_lines(runs: StudyRuns) -> list[str]:
-    """How many trials were not trained, and why."""
-    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
+    """How many trials were not trained to their end, and why."""
+    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason) for reason in runs.pruned.values())
     lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
     many = f"{len(runs.pruned)} trials were" if len(runs.pruned) > 1 else "1 trial was"
-    return [f"{many} called hopeless and not trained:", *lines, ""]
+    return [f"{many} pruned:", *lines, ""]

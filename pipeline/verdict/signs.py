@@ -9,13 +9,14 @@ that could do no more than fit the frequencies of the classes is no sign of life
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.layers import Layer
 from pipeline.probes import LayerState, Snapshot, take_snapshot
-from pipeline.stack import Stack
+from pipeline.stack import ROW_BLOCK, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
@@ -84,87 +85,84 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
         return -(residual * logits).sum() / len(x)
 
     symmetry = stack_symmetry(stack, layers, x[:2])
-    look = _Look(
-        start=take_snapshot(stack, layers, x, y),
-        labelled=take_snapshot(stack, layers, x, y, loss=label_loss),
-        trained=[layer.weight in stack.trainable for layer in layers],
-        classes=classes,
-        signal=float((residual.T @ x.flatten(1)).norm()) / len(x),
-        chain=symmetry is not None,
-        normalised=any("running_mean" in name for name in stack.buffers),
-    )
+    start = take_snapshot(stack, layers, x, y)
+    labelled = take_snapshot(stack, layers, x, y, loss=label_loss)
+    hidden = start.hidden
+    units = tuple(layer.units for layer in hidden)
     # Dropout breaks ties that deterministic training keeps.
     settled = [None] * len(stack) if symmetry is None or stack.masks.places else symmetry
-    widths = [chain_prediction(of, layers).widths if of else None for of in settled]
-    return [look.member(i, widths[i]) for i in range(len(stack))]
+    inner = hidden[1:] or hidden
+    shared: dict[str, Any] = {
+        "classes": classes,
+        "label_signal": float((residual.T @ x.flatten(1)).norm()) / len(x),
+        "units": units,
+        "chain": symmetry is not None,
+        "normalised": any("running_mean" in name for name in stack.buffers),
+        "activation": hidden[0].activation.name if hidden and hidden[0].activation else "",
+    }
+    own: dict[str, list[Any]] = {
+        "finite": (start.valid & labelled.valid).tolist(),
+        "strengths": _columns([_typical(layer.weight) for layer in start.layers], start),
+        "slopes": _columns([_mean_slope(layer) for layer in hidden], start),
+        "label_gradients": _columns(_gradients(labelled, stack, layers), start),
+        "reached": [
+            sum(g > REACHED * max(own) for g in own) for own in _columns(_gradients(start, stack, layers), start)
+        ],
+        "flat": _mean([layer.flat.mean(1) / layer.samples for layer in hidden], units, start),
+        "dead_layers": [
+            tuple(n for n, dead in enumerate(own, 1) if dead)
+            for own in _columns([(layer.flat == layer.samples).all(1) for layer in hidden], start)
+        ],
+        "widths": [tuple(chain_prediction(of, layers).widths) if of else units for of in settled],
+        "sigma_w2": _mean([_mean_square(layer.weight) * layer.weight.shape[2] for layer in inner], None, start),
+        "sigma_b2": _mean([_mean_square(layer.bias) for layer in inner], None, start),
+    }
+    members = zip(*own.values(), strict=True)
+    return [Signs(**shared, **dict(zip(own, values, strict=True))) for values in members]
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What is seen of a whole stack."""
-
-    start: Snapshot
-    labelled: Snapshot
-    trained: Sequence[bool]
-    classes: int
-    signal: float
-    chain: bool
-    normalised: bool
-
-    def member(self, i: int, widths: Sequence[int] | None) -> Signs:
-        """The signs of one member."""
-        start, hidden = self.start, self.start.hidden
-        flat = [_flat(layer, i) for layer in hidden]
-        units = tuple(layer.units for layer in hidden)
-        gradients = self._gradients(start, i)
-        inner = hidden[1:] or hidden
-        return Signs(
-            finite=bool(start.valid[i] and self.labelled.valid[i]),
-            classes=self.classes,
-            strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
-            slopes=tuple(_mean_slope(layer, i) for layer in hidden),
-            label_signal=self.signal,
-            label_gradients=self._gradients(self.labelled, i),
-            reached=sum(g > REACHED * max(gradients) for g in gradients),
-            flat=sum(float(f.double().sum()) / len(f) for f in flat) / sum(units) if units else 0.0,
-            dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
-            units=units,
-            widths=tuple(widths or units),
-            chain=self.chain,
-            normalised=self.normalised,
-            activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
-            sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
-            sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
-        )
-
-    def _gradients(self, of: Snapshot, i: int) -> tuple[float, ...]:
-        """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
-        pairs = zip(of.layers, self.trained, strict=True)
-        return tuple(_norm(layer.gradient[i]) if moves else 0.0 for layer, moves in pairs)
+def _gradients(of: Snapshot, stack: Stack, layers: Sequence[Layer]) -> list[Tensor]:
+    """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
+    pairs = zip(of.layers, layers, strict=True)
+    return [_norm(state.gradient) * (layer.weight in stack.trainable) for state, layer in pairs]
 
 
-def _flat(layer: LayerState, i: int) -> Tensor:
-    """``(samples, units)`` booleans."""
+def _mean_slope(layer: LayerState) -> Tensor:
+    """Of phi'(z) over samples and units, ``(S,)``."""
     assert layer.activation is not None
     assert layer.z is not None
-    return layer.activation.flat(layer.z[i])
+    z = layer.z.flatten(1)
+    # In whole blocks a member's slopes don't depend on where it sits in the stack.
+    blocks = torch.nn.functional.pad(z, (0, -z.shape[1] % ROW_BLOCK))
+    slopes = layer.activation.slope(blocks)[:, : z.shape[1]].reshape(layer.z.shape)
+    return slopes.mean(1).to(torch.float64).mean(1)
 
 
-def _mean_slope(layer: LayerState, i: int) -> float:
-    assert layer.activation is not None
-    assert layer.z is not None
-    return float(layer.activation.slope(layer.z[i]).mean())
+def _typical(weight: Tensor) -> Tensor:
+    return _norm(weight) / math.sqrt(min(weight.shape[1:]))
 
 
-def _typical(weight: Tensor) -> float:
-    return _norm(weight) / math.sqrt(min(weight.shape))
+def _norm(tensors: Tensor) -> Tensor:
+    """Of each member's tensor, ``(S,)``. Scaled before squaring: gradients of 1e-200 are still gradients."""
+    flat = tensors.flatten(1).to(torch.float64)
+    largest = flat.abs().amax(1)
+    return largest * (flat / torch.where(largest > 0, largest, 1.0)[:, None]).square().sum(1).sqrt()
 
 
-def _norm(tensor: Tensor) -> float:
-    """Scaled before squaring: gradients of 1e-200 are still gradients."""
-    largest = float(tensor.abs().max())
-    return largest * float((tensor / largest).norm()) if largest > 0 else 0.0
+def _mean_square(tensors: Tensor) -> Tensor:
+    return tensors.flatten(1).to(torch.float64).square().mean(1)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _columns(values: Sequence[Tensor], of: Snapshot) -> list[tuple[Any, ...]]:
+    """One tuple a member of what each layer has, ``(S,)``; empty ones where there is no layer."""
+    return list(zip(*(value.tolist() for value in values), strict=True)) if values else [()] * len(of.valid)
+
+
+def _mean(values: Sequence[Tensor], weights: Sequence[int] | None, of: Snapshot) -> list[float]:
+    """Over layers, 0 where there is none."""
+    shares = list(weights or [1] * len(values))
+    total = sum(
+        (w * v for w, v in zip(shares, values, strict=True)), start=torch.zeros_like(of.valid, dtype=torch.float64)
+    )
+    means: list[float] = (total / max(sum(shares), 1)).tolist()
+    return means
