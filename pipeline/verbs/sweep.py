@@ -15,12 +15,12 @@ from pipeline.names import run_title, slug
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network, run_jobs, verdicts
-from pipeline.search import Asked, Search, inert_axes
+from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
 from pipeline.verdict import typical
 
-__all__ = ["sweep"]
+__all__ = ["check_study", "sweep"]
 
 Item = TypeVar("Item")
 
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them."""
     data = load_dataset(config)
-    check(config, data)
+    check_study(config, data)
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
@@ -38,6 +38,16 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
             return _run(search, data)
     finally:
         search.close()
+
+
+def check_study(config: Config, data: Dataset) -> None:
+    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    check(config, data)
+    seen = {Job(config, 0).structure}
+    for end in ends_of(config):
+        if (structure := Job(end, 0).structure) not in seen:
+            check(end, data)
+            seen.add(structure)
 
 
 def _run(search: Search, data: Dataset) -> int:

@@ -9,14 +9,15 @@ that could do no more than fit the frequencies of the classes is no sign of life
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from pipeline.layers import Layer
+from pipeline.layers import Layer, is_sequential
 from pipeline.probes import LayerState, Snapshot, take_snapshot
 from pipeline.stack import Stack
-from pipeline.symmetry import chain_prediction, stack_symmetry
+from pipeline.symmetry import Symmetry, chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
 
@@ -39,9 +40,15 @@ class Signs:
         flat: share of (unit, sample) where the activation is flat.
         dead_layers: hidden layers, from 1, in which every unit is flat on every sample.
         units: for each hidden layer how many there are.
-        widths: for each hidden layer how many distinct neurons there are for ever, settled by
-            the symmetry of a chain; elsewhere, and under dropout, all that there are.
+        widths: for each hidden layer how many distinct units there are for ever, settled by the
+            symmetry of a chain. Of another sequential network at most so many: units with
+            equal rows, biases and outgoing weights are copies for ever, others may be.
+            Elsewhere, and under dropout, all that there are.
+        seen_apart: for each hidden layer how many values of each unit the next layer weighs
+            apart: 1 in a chain, the positions of a feature map that is flattened, the size of
+            the kernel that reads it.
         chain: whether the network is a plain chain of linear layers and activations.
+        sequential: whether it is layers, activations and poolings one after the other.
         normalised: whether it normalises by statistics of the batch, which it doesn't have yet.
         activation: of the first hidden layer; empty if there is none.
         sigma_w2, sigma_b2: mean squared weight times fan-in, and mean squared bias, over
@@ -59,7 +66,9 @@ class Signs:
     dead_layers: tuple[int, ...]
     units: tuple[int, ...]
     widths: tuple[int, ...]
+    seen_apart: tuple[int, ...]
     chain: bool
+    sequential: bool
     normalised: bool
     activation: str
     sigma_w2: float
@@ -91,12 +100,28 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
         classes=classes,
         signal=float((residual.T @ x.flatten(1)).norm()) / len(x),
         chain=symmetry is not None,
+        sequential=symmetry is not None or is_sequential(stack.module, layers, x[:2]),
         normalised=any("running_mean" in name for name in stack.buffers),
     )
-    # Dropout breaks ties that deterministic training keeps.
-    settled = [None] * len(stack) if symmetry is None or stack.masks.places else symmetry
-    widths = [chain_prediction(of, layers).widths if of else None for of in settled]
-    return [look.member(i, widths[i]) for i in range(len(stack))]
+    return [look.member(i, _widths(look, i, symmetry, stack, layers)) for i in range(len(stack))]
+
+
+def _widths(
+    look: "_Look", i: int, symmetry: Sequence[Symmetry | None] | None, stack: Stack, layers: Sequence[Layer]
+) -> Sequence[int] | None:
+    """Of hidden layers, where something is known of them."""
+    if stack.masks.places:  # dropout breaks ties that deterministic training keeps
+        return None
+    if symmetry is not None:
+        found = symmetry[i]
+        return chain_prediction(found, layers).widths if found else None
+    return [_distinct(layer, i) for layer in look.start.hidden] if look.sequential else None
+
+
+def _distinct(layer: LayerState, i: int) -> int:
+    """Units less those that equal an earlier one in all that goes in and out, to the last bit."""
+    assert layer.outgoing is not None
+    return len(torch.cat([layer.rows[i], layer.outgoing[i]], 1).unique(dim=0))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,7 @@ class _Look:
     classes: int
     signal: float
     chain: bool
+    sequential: bool
     normalised: bool
 
     def member(self, i: int, widths: Sequence[int] | None) -> Signs:
@@ -130,12 +156,20 @@ class _Look:
             dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
             units=units,
             widths=tuple(widths or units),
+            seen_apart=self._seen_apart(),
             chain=self.chain,
+            sequential=self.sequential,
             normalised=self.normalised,
             activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
             sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
             sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
         )
+
+    def _seen_apart(self) -> tuple[int, ...]:
+        if not self.sequential:
+            return tuple(1 for _ in self.start.hidden)
+        pairs = pairwise(self.start.layers)
+        return tuple(layer.outgoing.shape[2] // reader.units for layer, reader in pairs if layer.outgoing is not None)
 
     def _gradients(self, of: Snapshot, i: int) -> tuple[float, ...]:
         """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
