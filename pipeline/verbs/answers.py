@@ -11,9 +11,10 @@ from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, write_answers
-from pipeline.runner import check, load_dataset
+from pipeline.runner import load_dataset
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study
+from pipeline.verbs.sweep import check_study
 
 __all__ = ["answers"]
 
@@ -60,7 +61,7 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
 
 def _check(name: str, study: Config) -> None:
     """Finds out before anything is trained whether a study could run and be answered from."""
-    check(study, load_dataset(study))
+    check_study(study, load_dataset(study))
     if study.search.preflight == "prune":
         raise UsageError.of("search.preflight", "prune", "answers need every trial trained, so it must be log")
     if name == VERDICT:

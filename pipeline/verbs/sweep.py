@@ -17,7 +17,7 @@ from pipeline.pool import Pool, run_jobs, workers_of
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network
-from pipeline.search import Asked, Search, inert_axes
+from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
 from pipeline.tracking import (
@@ -31,13 +31,13 @@ from pipeline.tracking import (
     register_winner,
 )
 
-__all__ = ["sweep"]
+__all__ = ["check_study", "sweep"]
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them."""
     data = load_dataset(config)
-    check(config, data)
+    check_study(config, data)
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
@@ -47,6 +47,16 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
             return _run(search, data)
     finally:
         search.close()
+
+
+def check_study(config: Config, data: Dataset) -> None:
+    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    check(config, data)
+    seen = {Job(config, 0).structure}
+    for end in ends_of(config):
+        if (structure := Job(end, 0).structure) not in seen:
+            check(end, data)
+            seen.add(structure)
 
 
 def _run(search: Search, data: Dataset) -> int:
