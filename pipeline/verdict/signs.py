@@ -148,7 +148,8 @@ def _widths(
 def _distinct(layer: LayerState, i: int) -> int:
     """Units less those that equal an earlier one in all that goes in and out, to the last bit."""
     assert layer.outgoing is not None
-    return len(torch.cat([layer.rows[i], layer.outgoing[i]], 1).unique(dim=0))  # type: ignore[no-untyped-call]
+    own = [layer.weight[i], layer.bias[i][:, None], layer.outgoing[i]]
+    return len(torch.cat(own, 1).unique(dim=0))  # type: ignore[no-untyped-call]
 
 
 def _seen_apart(of: Snapshot) -> tuple[int, ...]:
