@@ -22,8 +22,8 @@ FLOW = [
 ]
 
 
-def ledger(count, states=None, lag=4, values=None):
-    made = Ledger([], minimize=False, lag=lag, history=500)
+def ledger(count, states=None, lag=4, values=None, history=500):
+    made = Ledger([], minimize=False, lag=lag, history=history)
     for i in range(count):
         state = (states or {}).get(i, TrialState.RUNNING)
         complete = state == TrialState.COMPLETE
@@ -62,6 +62,16 @@ def test_halving_keeps_one_of_three_of_those_before_it():
         rivals = sorted(values[: number + 1], reverse=True)
         kept = values[number] >= rivals[max(len(rivals) // 3 - 1, 0)]
         assert bool(found.reason(number, 1)) != kept
+
+
+def test_of_many_rivals_the_latest_count():
+    values = np.random.default_rng(1).random(90)
+    found = pruning(ledger(90, history=20), "search.pruner=halving")
+    for number in np.random.default_rng(2).permutation(90):
+        found.report(int(number), 1, values[number])
+    for number, value in enumerate(values):
+        rivals = sorted(values[max(number - 20, 0) : number + 1], reverse=True)
+        assert bool(found.reason(number, 1)) == (value < rivals[max(len(rivals) // 3 - 1, 0)])
 
 
 def test_halving_waits_for_lower_numbers_and_no_others():
