@@ -55,7 +55,8 @@ def _measure(context: Context) -> dict[str, Measured]:
     detail = {f"member-steps {arm}, all seeds": float(steps) for arm, steps in spent.items()}
     remark = f"{count} trials an arm; what was under way counts when it ends"
     if missed:
-        remark += f"; not reached, so that all that was spent counts (and the ratio as 1 at least, where pruning misses it): {', '.join(missed)}"
+        rule = "all that was spent counts, and the ratio as at least 1 where pruning misses it"
+        remark += f"; not reached (where {rule}): {', '.join(missed)}"
     return {"saving": Measured(shares, detail | {"ratio of the sums": spent[PRUNED] / spent[WHOLE]}, remark)}
 
 
