@@ -65,9 +65,7 @@ def _check(name: str, study: Config) -> None:
     if study.search.preflight == "prune":
         raise UsageError.of("search.preflight", "prune", "answers need every trial trained, so it must be log")
     if study.search.pruner != "none":
-        raise UsageError.of(
-            "search.pruner", study.search.pruner, "answers need whole trainings, so none"
-        )
+        raise UsageError.of("search.pruner", study.search.pruner, "answers need whole trainings, so none")
     if name == VERDICT:
         return
     whole = grid_size(study, axes_of(study))
