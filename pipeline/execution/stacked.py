@@ -97,7 +97,9 @@ def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
         gradients, (loss, logits) = differentiate(parameters, buffers, x[rows], y[rows])
         return apply_step(spec, decays, moved, moments, gradients, rates), loss, logits
 
-    compiled = torch.compile(step, dynamic=False)
+    with warnings.catch_warnings():  # of what the compiler itself imports
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(step, dynamic=False)
 
     def program(*args: Any) -> Any:
         module.train()
