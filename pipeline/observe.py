@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline import native as kernels
 from pipeline.dataset import Dataset
 from pipeline.execution import Steps
 from pipeline.layers import Layer
@@ -241,10 +242,10 @@ def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) ->
 
 def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, Tensor]:
     """Squared norms of a weight's update and of the weight before it, each ``(S,)``."""
-    update, after = (
-        t[: len(stack)].detach().flatten(1).cpu().to(torch.float64)
-        for t in (updates[layer.weight], stack.parameters[layer.weight])
-    )
+    change, weight = updates[layer.weight], stack.parameters[layer.weight]
+    if stack.native:
+        return kernels.sums_of_change(change, weight)
+    update, after = (t[: len(stack)].detach().flatten(1).cpu().to(torch.float64) for t in (change, weight))
     return update.square().sum(1), (after - update).square().sum(1)
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from pipeline.execution.steps import Execution, Steps
 from pipeline.layers import Layer
-from pipeline.native import MLPKernel, Moments
+from pipeline.native import MLPKernel, Moments, Sought
 from pipeline.optim import StackedOptimizer
-from pipeline.stack import Parameters, Signals, Stack
+from pipeline.stack import Parameters, Pass, Stack
 
 __all__ = ["Native", "NativeStack"]
 
@@ -21,6 +21,7 @@ class NativeStack(Stack):
         layers: of the module, which is a chain (``pipeline.symmetry.is_chain``).
     """
 
+    native = True
     layers: list[Layer]
     kernel: MLPKernel
 
@@ -36,9 +37,10 @@ class NativeStack(Stack):
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.kernel.evaluate(x.flatten(1), y)
 
-    def signals(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> tuple[Parameters, Signals]:
-        gw, gb, signals = self.kernel.gradients(x.flatten(1), y, slope)
-        return self.named([t for pair in zip(gw, gb, strict=True) for t in pair]), signals
+    def passed(self, x: Tensor, y: Tensor, sought: Sequence[Sought], slope: Tensor | None = None) -> Pass:
+        found = self.kernel.gradients(x.flatten(1), y, sought, slope)
+        gradients = self.named([t for pair in zip(found.weights, found.biases, strict=True) for t in pair])
+        return Pass(gradients, found.signals, found.found or None, found.finite)
 
     def named(self, tensors: Sequence[Tensor | None]) -> Parameters:
         """``w0 b0 w1 b1 ...`` by the parameters' names."""

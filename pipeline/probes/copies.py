@@ -146,15 +146,13 @@ def _lines(dimension: int) -> Tensor:
     return lines
 
 
-def may_copy(spread: Spread) -> Tensor:
+def may_copy(spread: Spread, parts: int) -> Tensor:
     """Whether any two units that vary may be copies up to the sign: ``(S,)``.
 
-    Sums over parts of the samples, divided by the root of their length, are a projection,
+    Sums over equal parts of the samples, divided by the root of their length, are a projection,
     under which nothing gets further apart; what is apart there is apart.
     """
-    samples = spread.away.shape[1]
-    parts = math.gcd(samples, PARTS)
-    length = samples // parts
+    length = spread.away.shape[1] // parts
     sums = spread.away.reshape(len(spread.away), parts, length, -1).sum(2)
     sums = sums - (length * spread.offset)[:, None].to(sums.dtype)
     varying = spread.high - spread.low > VARYING * spread.size

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from pipeline.activations import Activation, Intervals
 from pipeline.probes.copies import FAR, PARTS, VARYING, may_copy
 from pipeline.probes.numeric import Spread, count_above
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "sought"]
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,31 @@ class Look:
             found -= 0 if high == math.inf else self.above[high]
         return found
 
+    @classmethod
+    def of(cls, found: kernels.Found, sought: kernels.Sought, samples: int) -> "Look":
+        """What the kernels found."""
+        fields = dict(zip(kernels.FIELDS, found.values, strict=False))
+        above = dict(zip(sought.thresholds, found.values[len(fields) :], strict=True))
+        return cls(samples, above, **fields, may_copy=found.may_copy)
 
-def look(z: Tensor, a: Tensor, activation: Activation, native: bool) -> Look:
-    """Looks at a layer.
 
-    Args:
-        z, a: ``(S, samples, units)``.
-        native: whether by the lab's kernels (float32, contiguous, on the CPU).
-    """
+@cache
+def sought(activation: Activation, samples: int) -> kernels.Sought:
+    """What is looked for in a layer, in the words of the kernels."""
     ends = {end for ends in (*activation.flat_where, *activation.linear_where) for end in ends}
     thresholds = sorted({end for end in ends if math.isfinite(end)} | {0.0})
     middle = sum(activation.bounds) / 2 if activation.bounds is not None else 0.0
-    samples = z.shape[1]
-    if native:
-        parts = math.gcd(samples, PARTS)
-        found, doubtful = kernels.look(z, a, thresholds, middle, parts, VARYING, FAR)
-        fields = dict(zip(kernels.FIELDS, found, strict=False))
-        above = dict(zip(thresholds, found[len(fields) :], strict=True))
-        return Look(samples, above, **fields, may_copy=doubtful)
-    above = {threshold: count_above(z, threshold) for threshold in thresholds}
+    return kernels.Sought(tuple(thresholds), middle, math.gcd(samples, PARTS), VARYING, FAR)
+
+
+def look(z: Tensor, a: Tensor, activation: Activation) -> Look:
+    """Looks at a layer, ``(S, samples, units)``, in any dtype on any device."""
+    wanted = sought(activation, a.shape[1])
+    above = {threshold: count_above(z, threshold) for threshold in wanted.thresholds}
     spread = Spread.of(a)
     size = a.abs().mean(1).to(torch.float64)
-    away = size if middle == 0 else (a - middle).abs().mean(1).to(torch.float64)
-    return Look(samples, above, spread.low, spread.high, spread.mean, spread.variance, size, away, may_copy(spread))
+    away = size if wanted.middle == 0 else (a - wanted.middle).abs().mean(1).to(torch.float64)
+    return Look(
+        *(z.shape[1], above, spread.low, spread.high, spread.mean, spread.variance, size, away),
+        may_copy=may_copy(spread, wanted.parts),
+    )

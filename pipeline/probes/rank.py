@@ -6,7 +6,7 @@ Each is divided by the largest value it can have, so that 1 means "as many as th
 import torch
 from torch import Tensor
 
-from pipeline.probes.numeric import centred, quotient, scaled
+from pipeline.probes.numeric import centred, elementwise, quotient, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
 from pipeline.probes.state import LayerState
 
@@ -33,7 +33,8 @@ def effective_rank(layer: LayerState) -> Tensor:
     values = layer.singular_values
     total = values.sum(-1)
     p = values / torch.where(total > 0, total, 1.0)[:, None]
-    rank = torch.exp(torch.special.entr(p).sum(-1)) / values.shape[-1]
+    entropy = elementwise(torch.special.entr, p).sum(-1)
+    rank = elementwise(torch.exp, entropy) / values.shape[-1]
     return torch.where(total > 0, rank, 0.0)
 
 

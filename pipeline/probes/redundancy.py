@@ -70,7 +70,7 @@ def functional_width(layer: LayerState) -> Tensor:
 )
 def row_cosine(layer: LayerState) -> Tensor:
     n = layer.units
-    zeros = (layer.weight == 0).all(-1).sum(-1).to(torch.float64)
+    zeros = (layer.weight.abs().amax(-1) == 0).sum(-1).to(torch.float64)
     total = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
     return (total + zeros * (zeros - 1)) / max(n * (n - 1), 1)
 

@@ -11,7 +11,7 @@ from pipeline import native as kernels
 from pipeline.activations import Activation
 from pipeline.probes.copies import row_shares
 from pipeline.probes.look import Look, look
-from pipeline.probes.numeric import singular_values
+from pipeline.probes.numeric import norms, singular_values, variances
 
 __all__ = ["LayerState", "Snapshot"]
 
@@ -35,6 +35,7 @@ class LayerState:
             None before the first step.
         start: the activations at step 0; None unless they were asked for.
         native: whether the lab's kernels look at it: all is float32, contiguous and on the CPU.
+        looked: at z and a, if they were already.
     """
 
     name: str
@@ -49,6 +50,7 @@ class LayerState:
     update_ratio: Tensor | None = None
     start: Tensor | None = None
     native: bool = False
+    looked: Look | None = None
 
     @property
     def units(self) -> int:
@@ -57,10 +59,12 @@ class LayerState:
     @cached_property
     def look(self) -> Look:
         """What z and a are like; hidden layers only."""
+        if self.looked is not None:
+            return self.looked
         assert self.activation is not None
         assert self.z is not None
         assert self.a is not None
-        return look(self.z, self.a, self.activation, self.native)
+        return look(self.z, self.a, self.activation)
 
     @cached_property
     def flat(self) -> Tensor:
@@ -77,6 +81,14 @@ class LayerState:
     def singular_values(self) -> Tensor:
         """Of the weight, up to a factor: ``(S, min(units, fan_in))`` in float64, rising."""
         return kernels.singular_values(self.weight) if self.native else singular_values(self.weight)
+
+    @cached_property
+    def gradient_size(self) -> tuple[Tensor, Tensor]:
+        """Norm of the gradient by the weight, and variance of its entries, each ``(S,)`` in float64."""
+        if self.native:
+            squares, variance = kernels.sums(self.gradient)
+            return squares.sqrt(), variance
+        return norms(self.gradient), variances(self.gradient)
 
     @property
     def gradient_rows(self) -> Tensor:

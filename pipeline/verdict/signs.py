@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pipeline.layers import Layer
 from pipeline.probes import LayerState, Snapshot, take_snapshot
-from pipeline.stack import ROW_BLOCK, Stack
+from pipeline.probes.numeric import elementwise, norms
+from pipeline.stack import Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
@@ -120,29 +121,18 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
 def _gradients(of: Snapshot, stack: Stack, layers: Sequence[Layer]) -> list[Tensor]:
     """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
     pairs = zip(of.layers, layers, strict=True)
-    return [_norm(state.gradient) * (layer.weight in stack.trainable) for state, layer in pairs]
+    return [state.gradient_size[0] * (layer.weight in stack.trainable) for state, layer in pairs]
 
 
 def _mean_slope(layer: LayerState) -> Tensor:
     """Of phi'(z) over samples and units, ``(S,)``."""
     assert layer.activation is not None
     assert layer.z is not None
-    z = layer.z.flatten(1)
-    # In whole blocks a member's slopes don't depend on where it sits in the stack.
-    blocks = torch.nn.functional.pad(z, (0, -z.shape[1] % ROW_BLOCK))
-    slopes = layer.activation.slope(blocks)[:, : z.shape[1]].reshape(layer.z.shape)
-    return slopes.mean(1).to(torch.float64).mean(1)
+    return elementwise(layer.activation.slope, layer.z).mean(1).to(torch.float64).mean(1)
 
 
 def _typical(weight: Tensor) -> Tensor:
-    return _norm(weight) / math.sqrt(min(weight.shape[1:]))
-
-
-def _norm(tensors: Tensor) -> Tensor:
-    """Of each member's tensor, ``(S,)``. Scaled before squaring: gradients of 1e-200 are still gradients."""
-    flat = tensors.flatten(1).to(torch.float64)
-    largest = flat.abs().amax(1)
-    return largest * (flat / torch.where(largest > 0, largest, 1.0)[:, None]).square().sum(1).sqrt()
+    return norms(weight) / math.sqrt(min(weight.shape[1:]))
 
 
 def _mean_square(tensors: Tensor) -> Tensor:
