@@ -35,7 +35,6 @@ MODES = ("native", "compiled", "stacked", "loop")  # of trainer.execution, besid
 WORKERS = "trainer.workers"  # cores that a study trains on
 PRUNING = ("search.preflight=prune", "search.pruner=halving")
 STUDY = ("search.confirm=0", "tracking.register=false")  # the same work as the template's, and no more
-MEMBER_STEPS = "member_steps"  # a trial's user attribute: steps of all its replicates, where it was cut short
 
 # Where compiled programs and measured choices are kept between runs: set to empty folders, so that they count.
 CACHES = ("INITLAB_CACHE", "TORCHINDUCTOR_CACHE_DIR")
@@ -158,14 +157,15 @@ class Told:
 
     at: float
     value: float | None
-    spent: float
+    spent: int
 
 
-def told(folder: Path, steps: int) -> list[Told]:
+def told(folder: Path, epoch_steps: int = 0, epochs: int = 0) -> list[Told]:
     """The trials of the one study under ``folder``, in the order in which they ended.
 
     Args:
-        steps: member-steps of a trial whose replicates were all trained to the end.
+        epoch_steps: member-steps of an epoch of one trial, all replicates together.
+        epochs: of a trial that was not stopped; one that was has reported the epoch it came to.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -175,11 +175,14 @@ def told(folder: Path, steps: int) -> list[Told]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     (path,) = (folder / "mlruns" / "optuna").glob("*.journal")
     study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
-    full = {TrialState.COMPLETE: float(steps), TrialState.PRUNED: 0.0}
-    ended = [(t.datetime_complete, t) for t in study.trials if t.datetime_complete and t.state in full]
+    ended = [(t.datetime_complete, t) for t in study.trials if t.datetime_complete and t.state != TrialState.FAIL]
     ended.sort(key=lambda pair: pair[0])
-    spent = accumulate(float(t.user_attrs.get(MEMBER_STEPS, full[t.state])) for _, t in ended)
+    complete = [t.state == TrialState.COMPLETE for _, t in ended]
+    spent = accumulate(
+        epoch_steps * (epochs if whole else max(t.intermediate_values, default=0))
+        for whole, (_, t) in zip(complete, ended, strict=True)
+    )
     return [
-        Told(at.timestamp(), t.value if t.state == TrialState.COMPLETE else None, total)
-        for (at, t), total in zip(ended, spent, strict=True)
+        Told(at.timestamp(), t.value if whole else None, total)
+        for (at, t), whole, total in zip(ended, complete, spent, strict=True)
     ]

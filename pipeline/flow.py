@@ -13,18 +13,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
 from pipeline.plan import Member
-from pipeline.pool import POLL_S, Part, Pool, choice_of
+from pipeline.pool import POLL_S, Part, Pool, choice_of, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
-from pipeline.runner import Job, drawn, look_ahead
-from pipeline.search import Asked, Search
+from pipeline.runner import Job, drawn, look_ahead, verdicts
+from pipeline.search import Asked, FinishedTrial, Search
 from pipeline.seeds import replicate_seeds
 from pipeline.train import Paused
 from pipeline.verdict import typical
 
-__all__ = ["Flow", "Modes"]
+__all__ = ["Flow", "Modes", "train_again"]
 
 # Stacks handed out for each thread: the one that it trains, and the next.
 AHEAD = 2
@@ -112,6 +113,8 @@ class Flow:
         while self.search.done < self.search.total:
             self._ask()
             self._hand_out()
+            if not (self.running or self.ready or self.held):
+                raise RunError(f"the study {self.search.name!r} has trials that nobody runs; give the command again")
             self._collect()
 
     def _ask(self) -> None:
@@ -194,9 +197,9 @@ class Flow:
         """
         for trial in (fresh := [trial for trial in trials if not trial.start]):
             trial.start = drawn(trial.jobs)
-        verdicts = look_ahead([j for t in fresh for j in t.jobs], [m for t in fresh for m in t.start]) if fresh else []
+        judged = look_ahead([j for t in fresh for j in t.jobs], [m for t in fresh for m in t.start]) if fresh else []
         for i, trial in enumerate(fresh):
-            trial.verdict = typical([v for _, v in verdicts[i * self.replicates : (i + 1) * self.replicates]])
+            trial.verdict = typical([v for _, v in judged[i * self.replicates : (i + 1) * self.replicates]])
         going = [t for t in trials if t.paused or not (self.prune and t.verdict is not None and t.verdict.hopeless)]
         if going:
             self._advance(going, parts, choice)
@@ -217,3 +220,17 @@ class Flow:
             trial.epoch = until
             trial.paused = [] if part.last else own  # type: ignore[assignment]
             trial.records += own if part.last else []  # type: ignore[arg-type]
+
+
+def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialRecord:
+    """The record of a finished trial once more: trained as far as it was, to the same numbers."""
+    config = search.config_of(trial)
+    jobs = [Job(config, seed) for seed in replicate_seeds(config.seed, search.config.search.replicates)]
+    verdict = typical(verdicts(jobs))
+    reason: str = trial.user_attrs.get("pruned", "")
+    if trial.state.name == "PRUNED" and not reason:
+        return TrialRecord([], verdict)
+    step, until = trial.last_step, None
+    if reason and step is not None:
+        jobs, until = (jobs[: step + 1], None) if search.pruning.by_replicate else (jobs, step)
+    return TrialRecord(run_jobs(jobs, lambda _: check_signals(), until, modes.kept), verdict, reason)

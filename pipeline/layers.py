@@ -5,7 +5,8 @@ dimensions; it is *hidden* if an activation runs after it and before the next on
 activation is seen when it is a module (``nn.Tanh``), not a function call (``F.tanh``).
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.activations import Activation, activation_of
 
-__all__ = ["Layer", "Recorder", "activation_paths", "rows_of", "trace_layers"]
+__all__ = ["Layer", "Recorder", "activation_paths", "is_sequential", "rows_of", "trace_layers"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ def activation_paths(module: nn.Module) -> list[str]:
     return [path for path, m in module.named_modules() if path and activation_of(m) is not None]
 
 
+def _pooling_paths(module: nn.Module) -> list[str]:
+    return [path for path, m in module.named_modules() if isinstance(m, POOLINGS)]
+
+
 def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     """The weighted layers of ``module`` in order of execution. Leaves it in evaluation mode.
 
@@ -102,8 +107,7 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
     """
     # A network can be a layer itself.
     weighted = [path for path, m in module.named_modules() if _is_weighted(m) and (path or not list(m.children()))]
-    poolings = [path for path, m in module.named_modules() if isinstance(m, POOLINGS)]
-    recorder = Recorder(module, [*weighted, *activation_paths(module), *poolings])
+    recorder = Recorder(module, [*weighted, *activation_paths(module), *_pooling_paths(module)])
     module.eval()  # in training mode, running it would move its running statistics
     with torch.no_grad(), recorder.recording() as calls:
         module(sample)
@@ -129,6 +133,37 @@ def trace_layers(module: nn.Module, sample: Tensor) -> list[Layer]:
                 made[output.data_ptr()] = (current, output)
             activations += 1
     return list(layers.values())
+
+
+def is_sequential(module: nn.Module, layers: Sequence[Layer], sample: Tensor) -> bool:
+    """Whether a network is its layers, activations and poolings one after the other, each layer read by the next.
+
+    Seen by trying: under random parameters it must give what they give in their order, and
+    have no parameter or buffer besides its layers'.
+
+    Args:
+        layers: as ``trace_layers`` finds them.
+        sample: a batch of inputs, ``(rows, *input_shape)``.
+    """
+    names = {name for layer in layers for name in (layer.weight, layer.bias) if name is not None}
+    following = [(layer.weight,) for layer in layers[1:]]
+    if names != set(module.state_dict()) or not layers or [layer.readers for layer in layers] != [*following, ()]:
+        return False
+    network, x = copy.deepcopy(module).to("cpu", torch.float64).eval(), sample.to("cpu", torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=generator) / p[0].numel() ** 0.5)
+        paths = [layer.name for layer in layers]
+        recorder = Recorder(network, [*paths, *activation_paths(network), *_pooling_paths(network)])
+        with recorder.recording() as calls:
+            logits = network(x)
+        h = calls[0][1]
+        for path, given, output in calls:
+            if h.numel() != given.numel() or not isinstance(output, Tensor):
+                return False
+            h = network.get_submodule(path)(h.reshape(given.shape))
+    return h.shape == logits.shape and torch.allclose(h, logits, 1e-9, 1e-12)
 
 
 def _pools_positions(source: nn.Module, signal: Tensor, pooled: object) -> bool:

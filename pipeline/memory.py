@@ -56,7 +56,7 @@ def _signals(module: nn.Module, row: Tensor) -> int:
     training = module.training
     try:
         with torch.no_grad():
-            module.eval()(row.to(next(module.parameters()).dtype))
+            module.eval()(row.to(next(module.parameters())))
     finally:
         module.train(training)
         for handle in handles:

@@ -30,6 +30,7 @@ __all__ = ["Choice", "choose", "notes"]
 MARGIN = 0.95
 # Members of the stacks that are tried, of the modes in which they share one.
 SIZES = {"native": (32,), "compiled": (32,), "stacked": (8, 32), "loop": (1,)}
+GPU_SIZES = SIZES | {"compiled": (256,), "stacked": (64, 256)}
 TRIAL_STEPS = 8
 REPEATS = 3
 # torch.compile takes some twenty seconds: it is tried where training would take this long without it.
@@ -68,7 +69,7 @@ def choose(
     if forced != "auto":
         reason = _obstacle(forced, module, data, plan)
         if reason is None:
-            return Choice(forced, max(SIZES[forced]))
+            return Choice(forced, max(_sizes(plan)[forced]))
         if reason != NO_COMPILER:
             raise UsageError.of("trainer.execution", forced, f"can't train this network: {reason}")
     candidates = [
@@ -103,18 +104,22 @@ def _measured(
     known: dict[str, float] = _read().get(key, {}).get("us_per_member_step", {})
     times = dict(known)
     for mode in candidates:
-        for size in SIZES[mode]:
+        for size in _sizes(plan)[mode]:
             if f"{mode} {size}" not in times:
                 times[f"{mode} {size}"] = _time(mode, size, module, data, members, plan)
     best = _best(times, candidates)
     long = times[f"{best.mode} {best.stack_size}"] * member_steps / 1e6 > WORTH_COMPILING_S
     tried = any(name.startswith("compiled") for name in times)
     if long and not tried and best.mode != "native" and _obstacle("compiled", module, data, plan) is None:
-        size = SIZES["compiled"][0]
+        size = _sizes(plan)["compiled"][0]
         times[f"compiled {size}"] = _time("compiled", size, module, data, members, plan)
     if times != known:
         _write(key, described | {"us_per_member_step": {name: round(t, 2) for name, t in times.items()}})
     return _best(times, [*candidates, "compiled"])
+
+
+def _sizes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    return SIZES if plan.device == "cpu" else GPU_SIZES
 
 
 def _best(times: Mapping[str, float], allowed: Sequence[str]) -> Choice:

@@ -114,4 +114,4 @@ class TrialRecord:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return float(sum(values)) / len(values)

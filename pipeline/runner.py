@@ -18,7 +18,7 @@ from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.records import Verdict
 from pipeline.stack import Stack, one_thread, slot_independent
-from pipeline.train import build_stack, with_start
+from pipeline.train import build_stack, with_starts
 from pipeline.verdict import Budget, Signs, judge, read_signs
 
 __all__ = [
@@ -74,11 +74,11 @@ def by_structure(jobs: Sequence[Job]) -> list[list[int]]:
 
 def drawn(jobs: Sequence[Job]) -> list[Member]:
     """The network of each job with its parameters at the start."""
-    members = []
-    for job in jobs:
-        data, module, _ = setup(Structure.of(job))
-        members.append(with_start(member_of(job), module, data))
-    return members
+    members: dict[int, Member] = {}
+    for group in by_structure(jobs):
+        data, module, _ = setup(Structure.of(jobs[group[0]]))
+        members |= zip(group, with_starts([member_of(jobs[i]) for i in group], module, data), strict=True)
+    return [members[i] for i in range(len(jobs))]
 
 
 def verdicts(jobs: Sequence[Job]) -> list[Verdict]:

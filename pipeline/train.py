@@ -25,7 +25,7 @@ from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 from pipeline.symmetry import Projection
 
-__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_start"]
+__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_starts"]
 
 # Steps between two chances to end a training.
 LONGEST_STRIDE = 32
@@ -232,12 +232,12 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
-def with_start(member: Member, module: nn.Module, data: Dataset) -> Member:
-    """The member with the parameters that its init draws, unless it has some to start from."""
-    if member.start is not None:
-        return member
+def with_starts(members: Sequence[Member], module: nn.Module, data: Dataset) -> list[Member]:
+    """The members with the parameters that their inits draw, but for those that have some to start from."""
     fit = FitData.of(data.x_train, data.y_train, data.n_classes)
-    return replace(member, start=initial_parameters(module, member.init, member.seed, fit))
+    return [
+        m if m.start is not None else replace(m, start=initial_parameters(module, m.init, m.seed, fit)) for m in members
+    ]
 
 
 def build_stack(
@@ -245,7 +245,7 @@ def build_stack(
 ) -> Stack:
     """The networks at their start, or in ``state``."""
     if state is None:
-        initial = [dict(with_start(m, module, data).start or {}) for m in members]
+        initial = [dict(m.start or {}) for m in with_starts(members, module, data)]
     else:
         initial = [{name: p[i] for name, p in state.parameters.items()} for i in range(len(members))]
     kind = NativeStack if plan.execution == "native" else Stack

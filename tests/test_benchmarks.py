@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.__main__ import KEYS, main, parse
-from benchmarks.engine import MODES, STUDY, WORKERS, Told, told
+from benchmarks.engine import MODES, PRUNING, STUDY, WORKERS, Told, told
 from benchmarks.group import Context
 from benchmarks.processes import run
 from benchmarks.result import MIN_PAIRS, Result, Target, merge, ratios, read, write
@@ -137,15 +137,15 @@ def test_peers_train_the_lab_s_networks(name: str) -> None:
 
 
 def test_marginal_time_doesn_t_depend_on_batches() -> None:
-    in_batches = [Told(at=0.5 * 10 * (i // 10 + 1), value=0.5, spent=0.0) for i in range(1000)]
+    in_batches = [Told(at=0.5 * 10 * (i // 10 + 1), value=0.5, spent=0) for i in range(1000)]
     assert marginal(in_batches, 200, 600) == pytest.approx(0.5, rel=0.01)
     assert marginal(in_batches, 203, 607) == pytest.approx(0.5, rel=0.01)
 
 
 def test_cost_to_reach_counts_what_pruned_trials_took() -> None:
-    trials = [Told(0.0, 0.5, 10.0), Told(1.0, None, 13.0), Told(2.0, 0.9, 23.0), Told(3.0, 0.95, 33.0)]
-    assert cost_to_reach(trials, 0.9) == (23.0, True)
-    assert cost_to_reach(trials, 0.99) == (33.0, False)
+    trials = [Told(0.0, 0.5, 10), Told(1.0, None, 13), Told(2.0, 0.9, 23), Told(3.0, 0.95, 33)]
+    assert cost_to_reach(trials, 0.9) == (23, True)
+    assert cost_to_reach(trials, 0.99) == (33, False)
 
 
 def test_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> None:
@@ -155,13 +155,14 @@ def test_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> Non
         study_name="s", storage=JournalStorage(JournalFileBackend(str(folder / "s.journal"))), direction="maximize"
     )
     first, second, third, cut, _ = (study.ask() for _ in range(5))
-    cut.set_user_attr("member_steps", 40)
+    cut.report(0.1, 1)
+    cut.report(0.2, 3)
     study.tell(second, 0.25)
     study.tell(third, state=optuna.trial.TrialState.PRUNED)
     study.tell(cut, state=optuna.trial.TrialState.PRUNED)
     study.tell(first, 0.75)
-    found = told(tmp_path, 100)
-    assert [(t.value, t.spent) for t in found] == [(0.25, 100.0), (None, 100.0), (None, 140.0), (0.75, 240.0)]
+    found = told(tmp_path, 10, 20)
+    assert [(t.value, t.spent) for t in found] == [(0.25, 200), (None, 200), (None, 230), (0.75, 430)]
     assert found[0].at <= found[-1].at <= datetime.datetime.now().timestamp()
 
 
@@ -234,5 +235,5 @@ def test_the_template_logs_twelve_finite_metrics(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_lab_knows_the_keys_that_the_benchmark_names(mode: str) -> None:
-    config = compose([*STUDY, f"{WORKERS}=2", f"trainer.execution={mode}"])
+    config = compose([*STUDY, *PRUNING, f"{WORKERS}=2", f"trainer.execution={mode}"])
     assert (config.search.confirm, config.trainer.workers, config.trainer.execution) == (0, 2, mode)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.layers import trace_layers
+from pipeline.layers import is_sequential, trace_layers
+from pipeline.models import CNN, MLP
 
 
 def readers(module: nn.Module, *shape: int) -> dict[str, tuple[str, ...]]:
@@ -50,3 +51,42 @@ class TwoHeads(nn.Module):
 
 def test_all_readers_are_found():
     assert readers(TwoHeads(), 5) == {"a": ("b.weight", "c.weight")}
+
+
+class Skipping(nn.Module):
+    """A skip connection in place, which leaves no trace in where tensors lie."""
+
+    def __init__(self, skip: float) -> None:
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.act, self.skip = nn.Tanh(), skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.act(self.a(x))
+        z = self.b(h)
+        z += self.skip * h
+        return self.out(self.act(z))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "expected"),
+    [
+        (MLP((2, 3), 3), (2, 3), True),
+        (CNN((8, 8), 3, convs=2, hidden=4, dropout=0.5), (8, 8), True),
+        (CNN((64,), 3, pooling="avg", image_shape=(1, 8, 8)), (64,), True),
+        (nn.Linear(5, 3), (5,), True),
+        (nn.Sequential(nn.Conv1d(1, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(18, 2)), (1, 5), True),
+        (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (7, 5), True),
+        (Skipping(0.0), (5,), True),
+        (Skipping(0.5), (5,), False),
+        (TwoHeads(), (5,), False),
+        (nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)), (5,), False),
+        (nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)), (5,), False),
+        (nn.Sequential(nn.Conv1d(1, 6, 3), nn.Tanh(), nn.Softplus(), nn.Flatten(), nn.Linear(18, 2)), (1, 5), False),
+        (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3), nn.Softplus()), (5,), False),
+        (nn.Sequential(nn.Tanh()), (5,), False),
+    ],
+)
+def test_what_is_one_layer_after_the_other(module, shape, expected):
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    assert is_sequential(module, trace_layers(module, x), x) == expected

@@ -99,6 +99,17 @@ def test_done_and_best_are_those_of_a_count(minimize):
     assert ledger.results == ended
 
 
+@pytest.mark.parametrize("minimize", [False, True])
+def test_the_best_and_the_complete_below_a_number_are_those_of_a_count(minimize):
+    ended = trials(400, 4)
+    ledger = Ledger(ended, minimize, LAG, HISTORY)
+    for number in (0, 1, 50, 399, 200, 400):
+        complete = [t for t in ended[:number] if t.state == TrialState.COMPLETE]
+        assert ledger.complete_before(number) == complete[-HISTORY:]
+        best = min(complete, key=lambda t: (t.value if minimize else -t.value, t.number), default=None)
+        assert ledger.best_before(number) is best
+
+
 def test_a_trial_that_failed_is_over_and_not_seen():
     ended = [trial(0, TrialState.FAIL), trial(1, TrialState.COMPLETE, 1.0)]
     ledger = Ledger(ended, False, 1, HISTORY)

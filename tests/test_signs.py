@@ -15,7 +15,7 @@ from pipeline.verdict import read_signs
 from pipeline.verdict.growth import first_change
 
 
-@pytest.mark.parametrize("name", ["mlp-tanh", "mlp-relu", "residual", "convolutional", "batchnorm"])
+@pytest.mark.parametrize("name", ["mlp-tanh", "mlp-relu", "residual", "convolutional", "cnn", "batchnorm"])
 def test_signs_against_one_network_by_hand(name, wine64):
     module = build(name, 13, 3).double()
     layers = trace_layers(module, wine64.x_train[:2])
@@ -33,6 +33,7 @@ def test_signs_against_one_network_by_hand(name, wine64):
     assert found.strengths == pytest.approx([float(w.norm()) / math.sqrt(min(w.shape)) for w in flat])
     assert found.label_signal == pytest.approx(float((x.T @ residual).norm()) / 32)
     assert found.chain == name.startswith("mlp")
+    assert found.sequential == (name not in ("residual", "batchnorm"))
     assert found.reached == len(layers)
     assert found.finite
 

@@ -115,7 +115,9 @@ def test_artifacts(client, small_study, children):
     logged = children[2].data.metrics["saturation/flat_fraction"]
     assert mean["(network)"] == pytest.approx(logged, abs=1e-12)
     assert (mean["layers.1"] + mean["layers.3"]) / 2 == pytest.approx(logged, abs=1e-12)
-    assert set(table["metric"]) == set(preset("standard"))
+    losses = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
+    assert set(table["metric"]) == set(preset("standard")) | losses
+    assert set(table[table.metric.isin(losses)]["layer"]) == {"(network)"}
     assert small_study in folder.parents
 
 

@@ -40,7 +40,9 @@ def signs(**changes) -> Signs:
         "dead_layers": (),
         "units": (64, 64),
         "widths": (64, 64),
+        "seen_apart": (1, 1),
         "chain": True,
+        "sequential": True,
         "normalised": False,
         "activation": "tanh",
         "sigma_w2": 1.5,
@@ -97,6 +99,13 @@ def test_zero_weights_never_leave_a_deep_plateau():
         ({"widths": (64, 1)}, "one neuron in a layer for ever", True),
         ({"widths": (64, 5)}, "5 distinct neurons in a layer for ever, for 10 classes", False),
         ({"widths": (1, 1), "classes": 2}, "healthy", False),
+        ({"widths": (1, 1), "seen_apart": (9, 4), "chain": False}, "one unit a layer for ever", False),
+        (
+            {"widths": (64, 2), "seen_apart": (9, 1), "chain": False},
+            "2 distinct units in a layer for ever, for 10 classes",
+            False,
+        ),
+        ({"widths": (1, 1), "seen_apart": (9, 9), "chain": False}, "healthy", False),
         (
             {"label_gradients": (0.0, 0.0, 1e-4), "strengths": (1e-3,) * 3, "slopes": (0.1, 0.1), "reached": 1},
             "gradient reaches 1 of 3 layers",
@@ -121,6 +130,7 @@ def test_theory_names_a_network_that_is_too_deep():
         reached=depth + 1,
         widths=(64,) * depth,
         units=(64,) * depth,
+        seen_apart=(1,) * depth,
         sigma_w2=1.0,
         sigma_b2=0.05,
     )
@@ -173,15 +183,15 @@ def test_symmetry_bounds_the_width_unless_dropout_breaks_it():
 
 def test_what_the_signs_cannot_tell_is_not_judged():
     assert judge(signs(normalised=True), BUDGET).sentence.startswith("not judged: batch normalisation")
-    assert judge(signs(strengths=(), slopes=(), units=(), widths=()), BUDGET).score == 0.5
+    assert judge(signs(strengths=(), slopes=(), units=(), widths=(), seen_apart=()), BUDGET).score == 0.5
 
 
-def test_a_network_that_is_no_chain_is_hopeless_only_where_that_is_certain():
-    slow = {"label_gradients": (1e-9,) * 3, "chain": False}
+def test_a_network_of_branches_is_hopeless_only_where_that_is_certain():
+    slow = {"label_gradients": (1e-9,) * 3, "chain": False, "sequential": False}
     assert judge(signs(**slow), BUDGET).score < 0.1
     assert not judge(signs(**slow), BUDGET).hopeless
     assert judge(signs(**slow, reached=0), BUDGET).hopeless
-    assert judge(signs(label_gradients=(1e4,) * 3, chain=False), BUDGET).hopeless
+    assert judge(signs(label_gradients=(1e4,) * 3, chain=False, sequential=False), BUDGET).hopeless
 
 
 @pytest.mark.parametrize("rows", [20, 32])
@@ -206,10 +216,43 @@ def test_scores_are_pinned():
     assert found == pytest.approx(PINNED, abs=2e-3)
 
 
-def test_the_model_of_the_plateau_is_for_chains_alone():
+def test_the_model_of_the_plateau_is_for_layers_one_after_the_other():
     plateau = {"strengths": (5.0, 5.0, 5.0), "label_gradients": (1e-3,) * 3}
     assert escape_steps(signs(**plateau), 0.5) == 1
-    assert escape_steps(signs(**plateau, chain=False), 0.5) == pytest.approx(1 / (0.5 * 3e-6))
+    assert escape_steps(signs(**plateau, chain=False), 0.5) == 1
+    branched = signs(**plateau, chain=False, sequential=False)
+    assert escape_steps(branched, 0.5) == pytest.approx(1 / (0.5 * 3e-6))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_scores_of_a_cnn_follow_what_becomes_of_it(activation):
+    """From scales at which nothing moves to those that train; of these nothing is called hopeless."""
+    scales = ("0.001", "0.3", "1.0")
+    configs = [
+        compose(["model=cnn", "model.width=8", f"model.activation={activation}", f"weight_init.scale={s}"])
+        for s in scales
+    ]
+    jobs = [Job(config, 0) for config in configs]
+    found = verdicts(jobs)
+    reached = [record.final["test/accuracy"] for record in run_jobs(jobs)]
+    assert reached[0] < 0.2 < 0.9 < reached[1]
+    assert found[0].score < 0.5 < min(found[1].score, found[2].score)
+    assert not any(verdict.hopeless for verdict in found[1:])
+    assert found[0].sentence.startswith("too slow")
+    assert found[2].sentence == "healthy"
+
+
+def test_copies_in_a_cnn_are_seen():
+    found, verdict = judged("model=cnn", "weight_init=tied", "model.activation=tanh")
+    assert (found.chain, found.sequential) == (False, True)
+    assert found.widths == (1, 1)
+    assert found.seen_apart == (9, 4)  # a kernel; the positions of a map of 2 x 2 that is flattened
+    assert verdict.sentence == "one unit a layer for ever"
+    (record,) = run_jobs([Job(compose(["model=cnn", "weight_init=tied", "model.activation=tanh"]), 0)])
+    assert record.final["redundancy/functional_width"] == pytest.approx(2 / 48)
+    # Equal filters that are read apart are no copies for long.
+    found, _ = judged("model=cnn", "weight_init=tied", "weight_init.layers.last=he_normal")
+    assert found.widths == (1, 32)
 
 
 def test_products_of_many_layers_neither_under_nor_overflow():

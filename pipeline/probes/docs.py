@@ -15,10 +15,11 @@ part, at `probes.points` steps between 0 and the last, spaced evenly in log(step
 `probes=light|standard|full` chooses among them by cost, `probes.only=[NAME, ...]` by name.
 
 A run has 20 to 40 metrics, as MLflow's pages freeze with many: those under "Other metrics"
-and the *headline* probes, with their history, their last value, and their value before the
-first step as `init/...`. Probes named in `probes.only` are metrics as well. The artifact
-`layers.parquet` has the values of all probes that ran, at each step, of each layer and,
-under the layer `(network)`, of the whole network.
+and the *headline* probes, with at most six log-spaced points of their history, their last
+value, and their value before the first step as `init/...`. Probes named in `probes.only` are
+metrics as well. The artifact `layers.parquet` has the values of all probes that ran, at each
+step, of each layer and, under the layer `(network)`, of the whole network, and there the
+losses and accuracies of every epoch as well.
 
 This page is made from the registry (`python -m pipeline.probes.docs > docs/metrics.md`) and
 checked by a test. Every probe is tested against its closed form and against an independent

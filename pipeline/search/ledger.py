@@ -8,6 +8,7 @@ seed and its results; neither timing nor an interruption changes them.
 import copy
 from bisect import insort
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -44,6 +45,7 @@ class Ledger:
         self._ended = 0  # trials below this number have ended
         self._ranked = 0  # trials below this number are ranked
         self._ranks: list[Rank] = []
+        self._leaders: list[FrozenTrial | None] = [None]  # at n, the best below n
         for trial in trials:
             self.put(trial)
 
@@ -61,8 +63,7 @@ class Ledger:
             self.trials[trial.number] = trial
         if trial.state in RESULTS:
             self.done += 1
-        if trial.state == TrialState.COMPLETE and (self.best is None or self._rank(trial) < self._rank(self.best)):
-            self.best = trial
+        self.best = self._better(self.best, trial)
         while self._ended < len(self.trials) and self.trials[self._ended].state.is_finished():
             self._ended += 1
 
@@ -85,6 +86,17 @@ class Ledger:
         """Trials with a result, by number."""
         return [trial for trial in self.trials if trial.state in RESULTS]
 
+    def complete_before(self, number: int) -> list[FrozenTrial]:
+        """The latest ``history`` complete trials below a number."""
+        below = (self.trials[i] for i in range(number - 1, -1, -1))
+        return list(islice((trial for trial in below if trial.state == TrialState.COMPLETE), self.history))[::-1]
+
+    def best_before(self, number: int) -> FrozenTrial | None:
+        """The best complete trial below a number, all below which have ended; of equals the first."""
+        for trial in self.trials[len(self._leaders) - 1 : number]:
+            self._leaders.append(self._better(self._leaders[-1], trial))
+        return self._leaders[number]
+
     def seen(self) -> list[FrozenTrial]:
         """What the next trial is suggested from: results, and as running those that count as under way."""
         visible = self.visible
@@ -103,6 +115,11 @@ class Ledger:
         spread = np.linspace(0, visible - LATEST - 1, self.history - BEST - LATEST).round().astype(int).tolist()
         best = (number for *_, number in self._ranks)
         return sorted({*best, *spread, *range(visible - LATEST, visible)})
+
+    def _better(self, best: FrozenTrial | None, trial: FrozenTrial) -> FrozenTrial | None:
+        if trial.state != TrialState.COMPLETE:
+            return best
+        return trial if best is None or self._rank(trial) < self._rank(best) else best
 
     def _rank(self, trial: FrozenTrial) -> Rank:
         """Sorts as TPE does: complete trials by value, then pruned ones by how far they came."""

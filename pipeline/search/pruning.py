@@ -2,11 +2,13 @@
 
 A trial's fate follows from trials with lower numbers, as far as they had come for it to
 know: at a rung of successive halving those that reached it, for the others the results
-that it was suggested from. Neither timing nor an interruption changes it.
+that it was suggested from. Neither timing nor an interruption changes it. Of many such
+trials the latest ``search.history`` count, so that the last judgement costs no more than
+the thousandth.
 """
 
 import warnings
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,7 +50,7 @@ class Pruning:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             self._pruner = makers[self.kind]() if self.kind in makers else None
-        self._at: dict[int, list[tuple[int, float]]] = {rung: [] for rung in self.rungs}
+        self._at: dict[int, list[FrozenTrial]] = {rung: [] for rung in self.rungs}
         self._passed = dict.fromkeys(self.rungs, 0)
         self._values: dict[int, dict[int, float]] = {}
         for trial in ledger.results:
@@ -59,7 +61,8 @@ class Pruning:
         """The objective of a trial after an epoch, or that of a replicate."""
         self._values.setdefault(number, {})[step] = value
         if step in self._at:
-            insort(self._at[step], (number, value))
+            rung = f"completed_rung_{self.rungs.index(step)}"  # where Optuna's pruner looks
+            insort(self._at[step], self._trial(number, {step: value}, {rung: value}), key=_number)
 
     def can_judge(self, number: int, step: int) -> bool:
         """Whether all that the trial's fate follows from is known."""
@@ -78,7 +81,7 @@ class Pruning:
         """Why a trial is stopped there; empty if it goes on."""
         if self._pruner is None:
             return ""
-        own = self._trial(number, self._values[number], TrialState.RUNNING)
+        own = self._trial(number, self._values[number])
         others = self._rivals(number, step)
         if not self._pruner.prune(view([*others, own], self.minimize, RandomSampler()), own):
             return ""
@@ -88,16 +91,19 @@ class Pruning:
 
     def _rivals(self, number: int, step: int) -> list[FrozenTrial]:
         if self.kind == "halving":
-            rung = f"completed_rung_{self.rungs.index(step)}"  # where Optuna's pruner looks
-            return [self._trial(k, {step: v}, TrialState.RUNNING, {rung: v}) for k, v in self._at[step] if k < number]
-        visible = self.ledger.trials[: self.ledger.visible_to(number)]
-        return [trial for trial in visible if trial.state == TrialState.COMPLETE]
+            end = bisect_left(self._at[step], number, key=_number)
+            return self._at[step][max(end - self.ledger.history, 0) : end]
+        visible = self.ledger.visible_to(number)
+        if self.kind == "wilcoxon":  # the best is all that it looks at
+            best = self.ledger.best_before(visible)
+            return [best] if best is not None else []
+        return self.ledger.complete_before(visible)
 
-    def _trial(
-        self, number: int, values: dict[int, float], state: TrialState, attrs: dict[str, Any] | None = None
-    ) -> FrozenTrial:
+    def _trial(self, number: int, values: dict[int, float], attrs: dict[str, Any] | None = None) -> FrozenTrial:
         trial = create_trial(
-            state=state, intermediate_values=dict(values), system_attrs=self._earlier(values) | (attrs or {})
+            state=TrialState.RUNNING,
+            intermediate_values=dict(values),
+            system_attrs=self._earlier(values) | (attrs or {}),
         )
         trial.number = number
         return trial
@@ -106,3 +112,7 @@ class Pruning:
         """The rungs of successive halving that a trial has behind it, but for the last that it reached."""
         reached: Sequence[int] = [rung for rung in self.rungs if rung in values][:-1]
         return {f"completed_rung_{self.rungs.index(rung)}": values[rung] for rung in reached}
+
+
+def _number(trial: FrozenTrial) -> int:
+    return trial.number

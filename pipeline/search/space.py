@@ -10,7 +10,7 @@ An axis of arms is a choice between named settings of several keys at once.
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.config import Config, flatten, plain, to_yaml, with_values
 from pipeline.errors import UsageError
 from pipeline.init import BIASES, WEIGHTS
 
-__all__ = ["Axis", "axes_of", "inert_axes", "settings"]
+__all__ = ["Axis", "axes_of", "ends_of", "inert_axes", "settings"]
 
 ZERO_SHARE = 0.1
 FIELDS = {"low", "high", "log", "zero", "int", "choices", "arms"}
@@ -207,9 +207,7 @@ def _check(axis: Axis, config: Config) -> None:
     if axis.arms and axis.key in {key.split(".")[0] for key in known}:
         raise UsageError.of("search.space", axis.key, "is a key already; an axis of arms needs a name of its own")
     seen: dict[str, str] = {}
-    for end in axis.choices or (axis.low, axis.high):
-        value = float(end) if isinstance(known.get(axis.key), float) and not axis.choices else end
-        chosen = axis.settings(value)
+    for end, chosen in _ends(axis, known):
         for key in chosen:
             if key.split(".")[0] in PART_OF_NO_RUN:
                 raise UsageError.of(f"search.space.{axis.key}", key, "can't be searched: it isn't part of a single run")
@@ -218,6 +216,19 @@ def _check(axis: Axis, config: Config) -> None:
             raise UsageError.of(
                 f"search.space.{axis.key}.arms.{end}", dict(chosen), f"sets the same as the arm {same!r}"
             )
+
+
+def _ends(axis: Axis, known: Mapping[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Each end or choice of an axis, with the keys that it sets."""
+    for end in axis.choices or (axis.low, axis.high):
+        value = float(end) if isinstance(known.get(axis.key), float) and not axis.choices else end
+        yield end, axis.settings(value)
+
+
+def ends_of(config: Config) -> list[Config]:
+    """The configuration at each end, or under each choice, of each axis."""
+    known = flatten(plain(config))
+    return [with_values(config, chosen) for axis in axes_of(config) for _, chosen in _ends(axis, known)]
 
 
 def _check_overlap(axes: Sequence[Axis]) -> None:

@@ -22,7 +22,10 @@ from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
 from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
 
-__all__ = ["Asked", "Search", "planned"]
+__all__ = ["Asked", "FinishedTrial", "Search", "planned"]
+
+FinishedTrial = FrozenTrial
+"""A trial as it is stored."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna import Study
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,6 +27,9 @@ class _Seen(InMemoryStorage):
     ) -> list[FrozenTrial]:
         found = [t for t in self._seen if states is None or t.state in states]
         return copy.deepcopy(found) if deepcopy else found
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return BaseStorage.get_best_trial(self, study_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         return

@@ -11,9 +11,10 @@ from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, write_answers
-from pipeline.runner import check, load_dataset
+from pipeline.runner import load_dataset
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study
+from pipeline.verbs.sweep import check_study
 
 __all__ = ["answers"]
 
@@ -60,9 +61,11 @@ def _studies(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
 
 def _check(name: str, study: Config) -> None:
     """Finds out before anything is trained whether a study could run and be answered from."""
-    check(study, load_dataset(study))
+    check_study(study, load_dataset(study))
     if study.search.preflight == "prune":
         raise UsageError.of("search.preflight", "prune", "answers need every trial trained, so it must be log")
+    if study.search.pruner != "none":
+        raise UsageError.of("search.pruner", study.search.pruner, "answers need whole trainings, so none")
     if name == VERDICT:
         return
     whole = grid_size(study, axes_of(study))
@@ -94,7 +97,9 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
     say(f"{len(missing)} of {total} studies to run, {networks} networks, {at_once} processes at once")
     open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
     longest_first = sorted(missing, key=lambda name: -sizes[name])
-    commands = {name: ["sweep", f"experiment={name}", *overrides] for name in longest_first}
+    # Earlier than the user's, which therefore win.
+    own = [f"trainer.workers={max(1, cores() // at_once)}"]
+    commands = {name: ["sweep", f"experiment={name}", *own, *overrides] for name in longest_first}
     counters = [trial_counter(study) for study in missing.values()]
     with progress(sum(sizes.values()), 0, "trials") as bar:
         run_all(

@@ -33,14 +33,15 @@ def diagnose(config: Config, flags: Sequence[str] = ()) -> int:
 
 def _layers(signs: Signs) -> list[str]:
     """A table of the weighted layers."""
-    head = ["layer", "typical singular value", "label gradient", "mean slope", "distinct for ever"]
+    head = ["layer", "typical singular value", "label gradient", "mean slope"]
+    head += ["distinct for ever" if signs.chain else "distinct for ever, at most"]
     rows = [
         [
             str(i + 1),
             f"{signs.strengths[i]:.3g}",
             f"{signs.label_gradients[i]:.3g}",
             f"{signs.slopes[i]:.3g}" if i < signs.depth else "",
-            str(signs.widths[i]) if signs.chain and i < signs.depth else "",
+            str(signs.widths[i]) if signs.sequential and i < signs.depth else "",
         ]
         for i in range(len(signs.strengths))
     ]

@@ -4,12 +4,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pipeline.config import Config
 from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
-from pipeline.flow import Flow, Modes
+from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.modes import notes
@@ -17,22 +16,28 @@ from pipeline.names import run_title, slug
 from pipeline.pool import Pool, run_jobs, workers_of
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
-from pipeline.runner import Job, check, load_dataset, network, verdicts
-from pipeline.search import Asked, Search, inert_axes
-from pipeline.seeds import confirmation_seeds, replicate_seeds
+from pipeline.runner import Job, check, load_dataset, network
+from pipeline.search import Asked, Search, ends_of, inert_axes
+from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
-from pipeline.verdict import typical
+from pipeline.tracking import (
+    Confirmation,
+    StudyRuns,
+    StudyTracker,
+    TrialRun,
+    Writer,
+    check_store,
+    read_study,
+    register_winner,
+)
 
-__all__ = ["sweep"]
-
-Item = TypeVar("Item")
+__all__ = ["check_study", "sweep"]
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them."""
     data = load_dataset(config)
-    check(config, data)
+    check_study(config, data)
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
@@ -42,6 +47,16 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
             return _run(search, data)
     finally:
         search.close()
+
+
+def check_study(config: Config, data: Dataset) -> None:
+    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    check(config, data)
+    seen = {Job(config, 0).structure}
+    for end in ends_of(config):
+        if (structure := Job(end, 0).structure) not in seen:
+            check(end, data)
+            seen.add(structure)
 
 
 def _run(search: Search, data: Dataset) -> int:
@@ -76,15 +91,14 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 def _search(search: Search, tracker: StudyTracker) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
-    with Writer() as writer, progress(search.total, search.done, "trials") as bar:
+    if search.done:
+        tracker.begin()  # else the writer does: making a fresh store takes seconds
+    with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
         if search.done:
-            tracker.begin()
             _log_missing(search, tracker, writer, modes)
-        else:
-            writer.submit(tracker.begin)  # making a fresh store takes seconds
 
         def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
-            _log(search, tracker, writer, asked, record, started)
+            _log(search, writer, asked, record, started)
             if (best := search.best) is not None:
                 bar.best(f"best {best.value:.4f}")
             _say_notes(bar.say)
@@ -99,39 +113,20 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
         speak(f"note: {notes.pop(0)}")
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer, modes: Modes) -> None:
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
-    missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
+    missing = [trial for trial in search.finished if trial.number not in logged]
     if missing:
         say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
-    size = search.config.search.batch
-    for start in range(0, len(missing), size):
-        batch, started = missing[start : start + size], time.time()
-        for asked, record in zip(batch, _train(search, batch, modes), strict=True):
-            _log(search, tracker, writer, asked, record, started)
+    for trial in missing:
+        started = time.time()
+        _log(search, writer, search.again(trial), train_again(search, trial, modes), started)
 
 
-def _train(search: Search, batch: Sequence[Asked], modes: Modes) -> list[TrialRecord]:
-    """Judges every trial, and trains every replicate of those that aren't pruned."""
-    replicates, prune = search.config.search.replicates, search.config.search.preflight == "prune"
-    jobs = [[Job(asked.config, seed) for seed in replicate_seeds(asked.config.seed, replicates)] for asked in batch]
-    judged = [typical(part) for part in _parts(verdicts([job for part in jobs for job in part]), replicates)]
-    trained = [i for i, verdict in enumerate(judged) if not (prune and verdict.hopeless)]
-    records = run_jobs([job for i in trained for job in jobs[i]], lambda _: check_signals(), kept=modes.kept)
-    members = dict(zip(trained, _parts(records, replicates), strict=True))
-    return [TrialRecord(members.get(i, []), verdict) for i, verdict in enumerate(judged)]
-
-
-def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _log(
-    search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
-) -> None:
+def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
     objective = None if record.pruned else search.objective(record)
-    writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
+    writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:

@@ -39,7 +39,7 @@ def escape_steps(signs: Signs, rate: float) -> float:
     if signs.reached == 0:
         return NEVER
     first_order = max(1.0, 1 / max(first_change(signs, rate), 1 / NEVER))
-    return min(first_order, _plateau(signs, rate) if signs.chain else NEVER)
+    return min(first_order, _plateau(signs, rate) if signs.sequential else NEVER)
 
 
 def first_change(signs: Signs, rate: float) -> float:

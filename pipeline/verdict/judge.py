@@ -10,7 +10,7 @@ stays where it is (one that blows up is worse):
 * growth: a logistic function of log10(steps given / steps needed), see ``growth``;
 * capacity: distinct neurons for ever in the layer that loses most to copies, over the
   C - 1 directions that tell C classes apart (or all its neurons, if they are fewer), to
-  the power 1.5;
+  the power 1.5; a channel counts with every value that the next layer weighs apart;
 * unsaturated: saturation alone costs little;
 * theory: 6 xi_c far below the depth (Schoenholz et al. 2017, sec. 5). Its weight is small
   because that is what was measured: as a factor of full weight it ranks trials worse.
@@ -89,20 +89,21 @@ def judge(signs: Signs, budget: Budget) -> Verdict:
         stability=_logistic((onset - _log10(first_change(signs, budget.rate))) / BLOW_UP_WIDTH),
         growth=_logistic((_log10(budget.steps / steps) - GROWTH_EVEN) / GROWTH_WIDTH),
         capacity=min(
-            (_capacity(*of, signs.classes) for of in zip(signs.widths, signs.units, strict=True)), default=1.0
+            (_capacity(*of, signs.classes) for of in zip(signs.widths, signs.units, signs.seen_apart, strict=True)),
+            default=1.0,
         ),
         unsaturated=1 - SATURATION_COST * max(0.0, 2 * signs.flat - 1),
         theory=1 - THEORY_COST * _logistic(-(_log10(limit / max(signs.depth, 1)) + 1) / THEORY_WIDTH),
     )
     sentence = _sentence(signs, budget, factors, steps, limit)
-    # The model of the plateau is one of chains: of other networks only what no model is needed for is certain.
-    certain = signs.chain or signs.reached == 0 or factors.stability < FAIR
+    # The model of the plateau is one of layer after layer: of other networks only what needs no model is certain.
+    certain = signs.sequential or signs.reached == 0 or factors.stability < FAIR
     return Verdict(factors.score, sentence, hopeless=certain and factors.score < HOPELESS)
 
 
-def _capacity(width: int, units: int, classes: int) -> float:
-    """What is left to a layer of ``units`` neurons of which ``width`` are distinct."""
-    return float(min(1.0, width / min(classes - 1, units)) ** CAPACITY_POWER)
+def _capacity(width: int, units: int, seen_apart: int, classes: int) -> float:
+    """What is left to a layer of ``units`` neurons of which ``width`` are distinct, with ``seen_apart`` values each."""
+    return float(min(1.0, seen_apart * width / min(classes - 1, seen_apart * units)) ** CAPACITY_POWER)
 
 
 def typical(verdicts: Sequence[Verdict]) -> Verdict:
@@ -132,10 +133,10 @@ def _sentence(signs: Signs, budget: Budget, factors: _Factors, steps: float, lim
     if factors.growth < FAIR:
         return _no_growth(signs, budget, steps, limit, layers)
     if factors.capacity < FAIR:
-        narrowest = min(signs.widths)
+        narrowest, unit = min(signs.widths), _unit(signs)
         if narrowest == 1:
-            return "one neuron a layer for ever" if max(signs.widths) == 1 else "one neuron in a layer for ever"
-        return f"{narrowest} distinct neurons in a layer for ever, for {signs.classes} classes"
+            return f"one {unit} {'a' if max(signs.widths) == 1 else 'in a'} layer for ever"
+        return f"{narrowest} distinct {unit}s in a layer for ever, for {signs.classes} classes"
     if signs.flat > FAIR and factors.unsaturated < 0.9:
         return f"saturated: {signs.flat:.0%} of units and samples are flat"
     if limit < signs.depth:
@@ -156,7 +157,7 @@ def _no_growth(signs: Signs, budget: Budget, steps: float, limit: float, layers:
     if signs.reached == 0:
         return "dead: no weight gets a gradient"
     if min(signs.widths, default=2) == max(signs.widths, default=2) == 1:
-        return "one neuron a layer for ever"
+        return f"one {_unit(signs)} a layer for ever"
     if signs.reached < layers:
         return f"gradient reaches {signs.reached} of {layers} layers"
     if limit < signs.depth:
@@ -164,6 +165,11 @@ def _no_growth(signs: Signs, budget: Budget, steps: float, limit: float, layers:
     if steps >= NEVER:
         return "too slow: no number of steps is enough to follow the labels"
     return f"too slow: needs about {steps:.0e} steps to follow the labels, has {budget.steps}"
+
+
+def _unit(signs: Signs) -> str:
+    """Neurons, or channels and neurons."""
+    return "neuron" if signs.chain else "unit"
 
 
 def _short(limit: float) -> str:

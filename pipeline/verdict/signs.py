@@ -9,16 +9,17 @@ that could do no more than fit the frequencies of the classes is no sign of life
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.layers import Layer
+from pipeline.layers import Layer, is_sequential
 from pipeline.probes import LayerState, Snapshot, take_snapshot
 from pipeline.probes.numeric import elementwise, norms
 from pipeline.stack import Stack
-from pipeline.symmetry import chain_prediction, stack_symmetry
+from pipeline.symmetry import Symmetry, chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
 
@@ -41,9 +42,15 @@ class Signs:
         flat: share of (unit, sample) where the activation is flat.
         dead_layers: hidden layers, from 1, in which every unit is flat on every sample.
         units: for each hidden layer how many there are.
-        widths: for each hidden layer how many distinct neurons there are for ever, settled by
-            the symmetry of a chain; elsewhere, and under dropout, all that there are.
+        widths: for each hidden layer how many distinct units there are for ever, settled by the
+            symmetry of a chain. Of another sequential network at most so many: units with
+            equal rows, biases and outgoing weights are copies for ever, others may be.
+            Elsewhere, and under dropout, all that there are.
+        seen_apart: for each hidden layer how many values of each unit the next layer weighs
+            apart: 1 in a chain, the positions of a feature map that is flattened, the size of
+            the kernel that reads it.
         chain: whether the network is a plain chain of linear layers and activations.
+        sequential: whether it is layers, activations and poolings one after the other.
         normalised: whether it normalises by statistics of the batch, which it doesn't have yet.
         activation: of the first hidden layer; empty if there is none.
         sigma_w2, sigma_b2: mean squared weight times fan-in, and mean squared bias, over
@@ -61,7 +68,9 @@ class Signs:
     dead_layers: tuple[int, ...]
     units: tuple[int, ...]
     widths: tuple[int, ...]
+    seen_apart: tuple[int, ...]
     chain: bool
+    sequential: bool
     normalised: bool
     activation: str
     sigma_w2: float
@@ -86,14 +95,15 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x))
     hidden = start.hidden
     units = tuple(layer.units for layer in hidden)
-    # Dropout breaks ties that deterministic training keeps.
-    settled = [None] * len(stack) if symmetry is None or stack.masks.places else symmetry
+    sequential = symmetry is not None or is_sequential(stack.module, layers, x[:2])
     inner = hidden[1:] or hidden
     shared: dict[str, Any] = {
         "classes": classes,
         "label_signal": float((residual.T @ x.flatten(1)).norm()) / len(x),
         "units": units,
+        "seen_apart": _seen_apart(start) if sequential else tuple(1 for _ in hidden),
         "chain": symmetry is not None,
+        "sequential": sequential,
         "normalised": any("running_mean" in name for name in stack.buffers),
         "activation": hidden[0].activation.name if hidden and hidden[0].activation else "",
     }
@@ -110,7 +120,7 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
             tuple(n for n, dead in enumerate(own, 1) if dead)
             for own in _columns([(layer.flat == layer.look.samples).all(1) for layer in hidden], start)
         ],
-        "widths": [tuple(chain_prediction(of, layers).widths) if of else units for of in settled],
+        "widths": _widths(start, symmetry, stack, layers, sequential),
         "sigma_w2": _mean([_mean_square(layer.weight) * layer.weight.shape[2] for layer in inner], None, start),
         "sigma_b2": _mean([_mean_square(layer.bias) for layer in inner], None, start),
     }
@@ -122,6 +132,31 @@ def _gradients(of: Snapshot, stack: Stack, layers: Sequence[Layer]) -> list[Tens
     """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
     pairs = zip(of.layers, layers, strict=True)
     return [state.gradient_size[0] * (layer.weight in stack.trainable) for state, layer in pairs]
+
+
+def _widths(
+    of: Snapshot, symmetry: Sequence[Symmetry | None] | None, stack: Stack, layers: Sequence[Layer], sequential: bool
+) -> list[tuple[int, ...]]:
+    """Of the hidden layers of each member, as far as something is known of them; else their units."""
+    units = tuple(layer.units for layer in of.hidden)
+    if stack.masks.places or not sequential:  # dropout breaks ties that deterministic training keeps
+        return [units] * len(stack)
+    if symmetry is not None:
+        return [tuple(chain_prediction(found, layers).widths) if found else units for found in symmetry]
+    return [tuple(_distinct(layer, i) for layer in of.hidden) for i in range(len(stack))]
+
+
+def _distinct(layer: LayerState, i: int) -> int:
+    """Units less those that equal an earlier one in all that goes in and out, to the last bit."""
+    assert layer.outgoing is not None
+    own = [layer.weight[i], layer.bias[i][:, None], layer.outgoing[i]]
+    return len(torch.cat(own, 1).unique(dim=0))  # type: ignore[no-untyped-call]
+
+
+def _seen_apart(of: Snapshot) -> tuple[int, ...]:
+    """From how many positions each hidden layer is read, apart."""
+    pairs = pairwise(of.layers)
+    return tuple(layer.outgoing.shape[2] // reader.units for layer, reader in pairs if layer.outgoing is not None)
 
 
 def _mean_slope(layer: LayerState) -> Tensor:
