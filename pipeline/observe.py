@@ -12,7 +12,7 @@ from pipeline.dataset import Dataset
 from pipeline.execution import Steps
 from pipeline.layers import Layer
 from pipeline.plan import Plan
-from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
+from pipeline.probes import PROBES, Need, log_spaced, measure, needs_signals, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
@@ -195,6 +195,7 @@ class Observer:
             self.update_ratio,
             layer_ratios=self.layer_ratios,
             jacobian=any(PROBES[name].need is Need.JACOBIAN for name in probes),
+            signals=needs_signals(probes),
         )
         if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
             self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})

@@ -36,15 +36,18 @@ class Pass:
 
     Attributes:
         gradients: of each member's loss, ``{name: (S, *shape)}``.
-        signals: pre-activations and activations of each call of an activation, ``(S, rows, ...)``.
+        signals: pre-activations and activations of each call of an activation, ``(S, rows, ...)``;
+            none where they weren't wanted.
         found: what the lab's kernels saw in each hidden layer, if they made the pass.
         finite: ``(S,)``, whether weights, gradients and pre-activations are; if they did.
+        again: the signals of some members, ``(k,)`` of them by their numbers; if they did.
     """
 
     gradients: Parameters
     signals: list[tuple[Tensor, Tensor]]
     found: Sequence[Found] | None = None
     finite: Tensor | None = None
+    again: Callable[[Tensor], list[tuple[Tensor, Tensor]]] | None = None
 
 
 # Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
@@ -155,6 +158,7 @@ class Stack:
         y: Tensor,  # noqa: ARG002
         sought: Sequence[Sought],  # noqa: ARG002
         slope: Tensor | None = None,  # noqa: ARG002
+        signals: bool = True,  # noqa: ARG002
     ) -> Pass | None:
         """A forward and backward pass on rows shared by all members, evaluation mode.
 
@@ -162,6 +166,7 @@ class Stack:
             sought: what to look for in each hidden layer on the way.
             slope: ``(rows, classes)``, the gradient by the logits of another loss than the
                 mean cross-entropy.
+            signals: whether the signals themselves are wanted.
 
         Returns:
             None where the stack has no way of its own.

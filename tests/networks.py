@@ -91,4 +91,4 @@ def looked(z: Tensor, a: Tensor, activation: str, native: bool) -> Look:
     if not native:
         return look(z, a, phi)
     wanted = sought(phi, z.shape[1])
-    return Look.of(kernels.look(z, a, wanted), wanted, z.shape[1])
+    return Look.of(kernels.look(z, a, wanted))

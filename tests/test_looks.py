@@ -13,7 +13,7 @@ from pipeline.execution import NativeStack
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.layers import trace_layers
 from pipeline.models import MLP
-from pipeline.probes import PROBES, measure, snapshot_of, take_snapshot
+from pipeline.probes import PROBES, measure, needs_signals, snapshot_of, take_snapshot
 from pipeline.probes.look import sought
 from pipeline.stack import Pass, one_thread
 
@@ -46,6 +46,22 @@ def test_probes_by_kernels_are_those_of_torch(activation, width, wine64):
     assert (mine.of_network, mine.of_layers) == (its.of_network, its.of_layers)
     for name, found, expected in zip([*mine.of_network, *mine.of_layers], mine.values, its.values, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, equal_nan=True, msg=str(name))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_what_needs_no_signals_is_the_same_without_them(activation, wine64):
+    stack, layers = native_stack(activation, 8, starts(activation, 8))
+    probes = [name for name in PROBES if not needs_signals([name])]
+    x, y = wine64.x_train[:64].float(), wine64.y_train[:64]
+    kept, bare = (take_snapshot(stack, layers, x, y, signals=way) for way in (True, False))
+    assert all(layer.z is layer.a is None for layer in bare.layers)
+    torch.testing.assert_close(
+        measure(bare, probes).values, measure(kept, probes).values, rtol=0, atol=0, equal_nan=True
+    )
+    assert bool((measure(bare, probes).network["redundancy/functional_width"] < 1).any())
+    for layer in bare.hidden:
+        slopes = ACTIVATIONS[activation].slope(kept.layers[bare.layers.index(layer)].z.double()).mean(1)
+        torch.testing.assert_close(layer.mean_slope, slopes, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [32, 50, 256])

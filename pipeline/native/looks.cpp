@@ -18,13 +18,13 @@ inline void add(double *to, vf x) {
 }
 
 // The columns [from, from + n) of (samples, units), n <= VL, with zeros beside them.
-void columns(const float *in, int64_t samples, int64_t units, int n, float *out) {
-    if (n == VL) {
-        for (int64_t i = 0; i < samples; ++i) store(out + i * VL, load(in + i * units));
-        return;
+void columns(Signal in, int from, int64_t samples, int n, float *out) {
+    for (int64_t i = 0; i < samples; ++i) {
+        const float *row = in.at + i * in.stride + from;
+        if (n == VL) store(out + i * VL, load(row));
+        else
+            for (int j = 0; j < VL; ++j) out[i * VL + j] = j < n ? row[j] : 0.0f;
     }
-    for (int64_t i = 0; i < samples; ++i)
-        for (int j = 0; j < VL; ++j) out[i * VL + j] = j < n ? in[i * units + j] : 0.0f;
 }
 
 // 2^-k for the k at which |x| 2^-k is in [1/2, 1); no further than float32 goes.
@@ -32,6 +32,16 @@ inline double scale_of(double size) {
     int exponent;
     std::frexp(size, &exponent);
     return std::ldexp(1.0, std::max(exponent, -125));
+}
+
+// Of VL units over samples.
+void mean(const float *x, int64_t samples, double *means) {
+    for (int64_t i = 0; i < samples;) {
+        vf s{};
+        for (int64_t end = std::min(samples, i + SHORT); i < end; ++i) s += load(x + i * VL);
+        add(means, s);
+    }
+    for (int j = 0; j < VL; ++j) means[j] /= samples;
 }
 
 struct Spread {
@@ -104,21 +114,26 @@ Looker::Looker(int64_t samples, int64_t units, const Look &what)
     : samples_(samples), units_(units), wide_(padded((int)units)), what_(what), block_(samples * VL),
       places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), gram_((size_t)units * wide_), varies_(wide_) {}
 
-void Looker::at(const float *z, const float *a, int64_t m, int64_t members) {
+void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
     const int64_t field = members * units_;
-    for (int64_t from = 0; from < units_; from += VL) {
+    for (int from = 0; from < units_; from += VL) {
         const int n = (int)std::min<int64_t>(VL, units_ - from);
         double *to = what_.found + m * units_ + from;
-        columns(z + from, samples_, units_, n, block_.data());
+        columns(z, from, samples_, n, block_.data());
         for (int k = 0; k < what_.count; ++k) {
             vi above{};
             for (int64_t i = 0; i < samples_; ++i) above -= load(&block_[i * VL]) > all(what_.thresholds[k]);
-            for (int j = 0; j < n; ++j) to[(6 + k) * field + j] = above[j];
+            for (int j = 0; j < n; ++j) to[(FIELDS + k) * field + j] = above[j];
         }
-        columns(a + from, samples_, units_, n, block_.data());
+        columns(a, from, samples_, n, block_.data());
         const Spread s = spread(block_.data(), samples_, what_.parts, what_.middle, what_.varies, own_.data());
-        const double *fields[] = {s.low, s.high, s.mean, s.variance, s.size, s.away};
-        for (int f = 0; f < 6; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
+        double slopes[VL] = {};
+        if (slope.at) {
+            columns(slope, from, samples_, n, block_.data());
+            mean(block_.data(), samples_, slopes);
+        }
+        const double *fields[FIELDS] = {s.low, s.high, s.mean, s.variance, s.size, s.away, slopes};
+        for (int f = 0; f < FIELDS; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
         std::copy(s.varies, s.varies + VL, varies_.begin() + from);
         for (int p = 0; p < what_.parts; ++p) store(&places_[(size_t)p * wide_ + from], load(&own_[p * VL]));
     }
@@ -128,10 +143,13 @@ void Looker::at(const float *z, const float *a, int64_t m, int64_t members) {
 
 extern "C" {
 
-// What to look for in z and a: (members, samples, units).
+// z, a: (members, samples, units). Of slopes nothing is said.
 int look(const float *z, const float *a, int64_t members, int64_t samples, int64_t units, const Look *what) try {
     Looker looker(samples, units, *what);
-    for (int64_t m = 0; m < members; ++m) looker.at(z + m * samples * units, a + m * samples * units, m, members);
+    for (int64_t m = 0; m < members; ++m) {
+        const int64_t at = m * samples * units;
+        looker.at({z + at, units}, {a + at, units}, {nullptr, 0}, m, members);
+    }
     return 0;
 } catch (const std::bad_alloc &) {
     return 1;

@@ -26,7 +26,7 @@ __all__ = [
     "sums_of_change",
 ]
 
-FIELDS = ("low", "high", "mean", "variance", "mean_size", "mean_away")
+FIELDS = ("low", "high", "mean", "variance", "mean_size", "mean_away", "mean_slope")
 
 
 class _Look(Structure):
@@ -47,6 +47,7 @@ class Sought:
     """What to look for in the signals of a layer.
 
     Attributes:
+        samples: how many there are.
         thresholds: of pre-activations.
         middle: of the activation's bounds.
         parts: a divisor of the samples: in how many parts they are added up to compare units.
@@ -54,6 +55,7 @@ class Sought:
         apart: squared distance of units that are no copies, once centred and of norm 1, up to the sign.
     """
 
+    samples: int
     thresholds: tuple[float, ...]
     middle: float
     parts: int
@@ -66,12 +68,15 @@ class Found:
     """What was found.
 
     Attributes:
-        values: ``(6 + len(thresholds), S, units)`` float64: ``FIELDS`` (extremes, mean, variance,
-            mean |a|, mean |a - middle|), then for each threshold on how many samples z is above it.
+        sought: what was looked for.
+        values: ``(len(FIELDS) + len(thresholds), S, units)`` float64: ``FIELDS`` (extremes, mean,
+            variance, mean |a|, mean |a - middle|, mean phi'(z)), then for each threshold on how
+            many samples z is above it.
         may_copy: ``(S,)``, whether two units that vary may be nearer than ``apart``.
         thresholds: as the kernels compare with them, in float32.
     """
 
+    sought: Sought
     values: Tensor
     may_copy: Tensor
     thresholds: Tensor
@@ -81,6 +86,7 @@ def looks_of(sought: Sequence[Sought], members: int, units: Sequence[int]) -> "t
     """What the kernels fill for each of some layers, as long as the second is kept, which they fill."""
     found = [
         Found(
+            what,
             torch.empty(len(FIELDS) + len(what.thresholds), members, n, dtype=torch.float64),
             torch.empty(members, dtype=torch.bool),
             torch.tensor(what.thresholds, dtype=torch.float32),
@@ -98,7 +104,7 @@ def looks_of(sought: Sequence[Sought], members: int, units: Sequence[int]) -> "t
 
 
 def look(z: Tensor, a: Tensor, sought: Sought) -> Found:
-    """What pre-activations and activations ``(S, samples, units)`` are like."""
+    """What pre-activations and activations ``(S, samples, units)`` are like; their slope is taken for 0."""
     check(z, torch.float32)
     check(a, torch.float32)
     looks, (found,) = looks_of([sought], len(z), [z.shape[2]])

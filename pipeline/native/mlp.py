@@ -89,7 +89,7 @@ class Passed:
 
     Attributes:
         weights, biases: gradients, like those.
-        signals: ``(z, a)`` of each hidden layer, ``(S, samples, units)``.
+        signals: ``(z, a)`` of each hidden layer, ``(S, samples, units)``, where they were wanted.
         found: what was looked for in each hidden layer.
         finite: ``(S,)``, whether a member's weights, gradients and pre-activations are.
     """
@@ -189,19 +189,27 @@ class MLPKernel:
         enough_memory(failed)
         return loss / len(x), hits.to(torch.float64) / len(x)
 
-    def gradients(self, x: Tensor, y: Tensor, sought: Sequence[Sought] = (), slope: Tensor | None = None) -> Passed:
+    def gradients(
+        self,
+        x: Tensor,
+        y: Tensor,
+        sought: Sequence[Sought] = (),
+        slope: Tensor | None = None,
+        signals: bool = True,
+    ) -> Passed:
         """Of the mean loss over the samples, by weights and biases; and what each hidden layer does.
 
         Args:
             sought: what to look for in each hidden layer; nothing in any by default.
             slope: ``(samples, classes)``, taken for the loss's gradient by the logits.
+            signals: whether they are wanted.
         """
         check(x, torch.float32)
         check(y, torch.int64)
         check(slope, torch.float32)
         gw, gb = self._like(True)
         hidden = self.sizes[1:-1]
-        z = [torch.empty(self.count, len(x), units) for units in hidden]
+        z = [torch.empty(self.count, len(x), units) for units in (hidden if signals else ())]
         a = [torch.empty_like(signal) for signal in z]
         finite = torch.empty(self.count, dtype=torch.bool)
         looks, found = looks_of(sought, self.count, hidden if sought else ())
@@ -209,7 +217,8 @@ class MLPKernel:
         failed = self.library.gradients(
             *map(ctypes.byref, (self._net, batches)),
             *(c_int64(self.count), None if slope is None else address(slope)),
-            *[addresses(tensors) for tensors in (gw, gb, z, a)],
+            *(addresses(gw), addresses(gb)),
+            *((addresses(z), addresses(a)) if signals else (None, None)),
             *(looks if sought else None, address(finite)),
         )
         enough_memory(failed)

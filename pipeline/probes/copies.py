@@ -64,22 +64,23 @@ def _compared(rows: Tensor) -> Tensor:
     return torch.stack([distinct_share(copies), copying_share(copies)])
 
 
-def functional_share(a: Tensor, low: Tensor, high: Tensor, doubtful: Tensor) -> Tensor:
-    """Share of units that copy no earlier unit, by their activations ``(S, samples, units)``: ``(S,)``.
+def functional_share(low: Tensor, high: Tensor, doubtful: Tensor, activations: Callable[[Tensor], Tensor]) -> Tensor:
+    """Share of units that copy no earlier unit, by their activations: ``(S,)``.
 
     Copies have abs(correlation) > 1 - ``CORRELATION_TOLERANCE``; constant units copy each other.
 
     Args:
         low, high: smallest and largest activation of each unit, ``(S, units)`` float64.
         doubtful: ``(S,)``, whether units that vary may be copies.
+        activations: of some members, ``(k,)`` by their numbers: ``(k, samples, units)``.
     """
     reach, size = high - low, torch.maximum(-low, high)
     constant = reach <= CONSTANT_TOLERANCE * size
     varying = reach > VARYING * size
     distinct = varying.sum(1) + constant.any(1)
-    share = distinct.to(torch.float64) / a.shape[2]
+    share = distinct.to(torch.float64) / low.shape[1]
     doubtful = doubtful | ~(constant | varying).all(1)
-    return _settled(share, doubtful, lambda chosen: distinct_share(functional_copies(a[chosen])))
+    return _settled(share, doubtful, lambda chosen: distinct_share(functional_copies(activations(chosen))))
 
 
 def distinct_share(copies: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class Look:
         mean, variance: of the activations.
         mean_size: mean of their absolute values.
         mean_away: mean of their distances from the middle of the activation's bounds.
+        mean_slope: mean of phi'(z); None where it wasn't taken.
         may_copy: whether two units of a member may be copies, which is to be looked into; ``(S,)``.
     """
 
@@ -38,6 +39,7 @@ class Look:
     mean_size: Tensor
     mean_away: Tensor
     may_copy: Tensor
+    mean_slope: Tensor | None = None
 
     def inside(self, intervals: Intervals) -> Tensor:
         """On how many samples z is in one of the intervals."""
@@ -48,11 +50,11 @@ class Look:
         return found
 
     @classmethod
-    def of(cls, found: kernels.Found, sought: kernels.Sought, samples: int) -> "Look":
+    def of(cls, found: kernels.Found) -> "Look":
         """What the kernels found."""
         fields = dict(zip(kernels.FIELDS, found.values, strict=False))
-        above = dict(zip(sought.thresholds, found.values[len(fields) :], strict=True))
-        return cls(samples, above, **fields, may_copy=found.may_copy)
+        above = dict(zip(found.sought.thresholds, found.values[len(fields) :], strict=True))
+        return cls(found.sought.samples, above, **fields, may_copy=found.may_copy)
 
 
 @cache
@@ -61,7 +63,7 @@ def sought(activation: Activation, samples: int) -> kernels.Sought:
     ends = {end for ends in (*activation.flat_where, *activation.linear_where) for end in ends}
     thresholds = sorted({end for end in ends if math.isfinite(end)} | {0.0})
     middle = sum(activation.bounds) / 2 if activation.bounds is not None else 0.0
-    return kernels.Sought(tuple(thresholds), middle, math.gcd(samples, PARTS), VARYING, FAR)
+    return kernels.Sought(samples, tuple(thresholds), middle, math.gcd(samples, PARTS), VARYING, FAR)
 
 
 def look(z: Tensor, a: Tensor, activation: Activation) -> Look:

@@ -67,6 +67,7 @@ def stable_rank(layer: LayerState) -> Tensor:
         "activations diag(98, 1, 1): (2 / 3); the identity of size 4: 4 / 4",
         "Kumar et al. call it the effective rank, take the last hidden layer's features alone and don't divide.",
     ),
+    signals=True,
 )
 def srank(layer: LayerState) -> Tensor:
     assert layer.a is not None
@@ -89,6 +90,7 @@ def srank(layer: LayerState) -> Tensor:
         "multineuronal dimensionality, dynamics and measurement'",
         "two uncorrelated units of equal variance: 1; of variances 3 and 1: (16 / 10) / 2",
     ),
+    signals=True,
 )
 def participation_ratio(layer: LayerState) -> Tensor:
     assert layer.a is not None

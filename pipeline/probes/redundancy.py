@@ -52,8 +52,8 @@ def effective_width(layer: LayerState) -> Tensor:
     headline=True,
 )
 def functional_width(layer: LayerState) -> Tensor:
-    assert layer.a is not None
-    return functional_share(layer.a, layer.look.low, layer.look.high, layer.look.may_copy)
+    look = layer.look
+    return functional_share(look.low, look.high, look.may_copy, layer.activations)
 
 
 @layer_probe(
@@ -145,6 +145,7 @@ def gradient_copies(layer: LayerState) -> Tensor:
         "their spread to that over all units, for activations and back-propagated gradients. Here nobody is known to "
         "be a clone: each unit is compared with the one nearest to it, relative to its own variance.",
     ),
+    signals=True,
 )
 def cloning_r2(layer: LayerState) -> Tensor:
     assert layer.a is not None

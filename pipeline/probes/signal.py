@@ -169,6 +169,7 @@ def jacobian_condition(snapshot: Snapshot) -> Tensor | None:
         "CKA with other kernels, and the debiased estimator, give other numbers.",
     ),
     need=Need.START,
+    signals=True,
 )
 def cka_to_start(layer: LayerState) -> Tensor | None:
     if layer.start is None:

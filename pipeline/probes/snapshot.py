@@ -1,7 +1,7 @@
 """Takes a snapshot of a whole stack on the probe batch: one forward and backward pass."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -31,6 +31,7 @@ def take_snapshot(
     layer_ratios: Mapping[str, Tensor] | None = None,
     jacobian: bool = False,
     slope: Tensor | None = None,
+    signals: bool = True,
 ) -> Snapshot:
     """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
 
@@ -39,6 +40,7 @@ def take_snapshot(
         jacobian: whether to take it, on the first ``JACOBIAN_ROWS`` rows.
         slope: the gradient by the logits, ``(rows, classes)``, of a loss that is linear in them,
             in place of the cross-entropy with ``y``.
+        signals: whether z and a of the layers are wanted themselves (``needs_signals``).
     """
     recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
@@ -51,7 +53,7 @@ def take_snapshot(
         return loss, signals
 
     wanted = [sought(layer.activation, len(x)) for layer in layers if layer.activation is not None]
-    passed = stack.passed(x, y, wanted, slope)
+    passed = stack.passed(x, y, wanted, slope, signals)
     if passed is None:
         parameters, buffers = _padded(stack, len(x))
         batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
@@ -150,13 +152,12 @@ def _state(layer: Layer, stack: Stack, passed: Pass) -> LayerState:
 
     weight = flat(stack.parameters, layer.weight)
     no_bias = weight.new_zeros(weight.shape[:2])
-    z, a = (None, None)
-    if layer.hidden:
+    z, a, looked, again = None, None, None, None
+    if layer.activation is not None and passed.signals:
         z, a = (_by_unit(t[:count], weight.shape[1]) for t in passed.signals[layer.call])
-    looked = None
-    if layer.activation is not None and passed.found is not None and z is not None:
-        samples = z.shape[1]
-        looked = Look.of(passed.found[layer.call], sought(layer.activation, samples), samples)
+    if layer.activation is not None and passed.found is not None:
+        looked = Look.of(passed.found[layer.call])
+        again = _again(passed, layer.call)
     return LayerState(
         name=layer.name,
         activation=layer.activation,
@@ -168,7 +169,13 @@ def _state(layer: Layer, stack: Stack, passed: Pass) -> LayerState:
         a=a,
         native=passed.found is not None,
         looked=looked,
+        again=again,
     )
+
+
+def _again(passed: Pass, call: int) -> Callable[[Tensor], Tensor] | None:
+    compute = passed.again
+    return None if compute is None else lambda members: compute(members)[call][1]
 
 
 def _by_unit(signal: Tensor, units: int) -> Tensor:

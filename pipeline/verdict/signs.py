@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.layers import Layer, is_sequential
 from pipeline.probes import LayerState, Snapshot, take_snapshot
-from pipeline.probes.numeric import elementwise, norms
+from pipeline.probes.numeric import norms
 from pipeline.stack import Stack
 from pipeline.symmetry import Symmetry, chain_prediction, stack_symmetry
 
@@ -91,8 +91,8 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     residual = torch.nn.functional.one_hot(y, classes).to(x.dtype)
     residual = residual - residual.mean(0)
     symmetry = stack_symmetry(stack, layers, x[:2])
-    start = take_snapshot(stack, layers, x, y)
-    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x))
+    start = take_snapshot(stack, layers, x, y, signals=False)
+    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x), signals=False)
     hidden = start.hidden
     units = tuple(layer.units for layer in hidden)
     sequential = symmetry is not None or is_sequential(stack.module, layers, x[:2])
@@ -161,9 +161,7 @@ def _seen_apart(of: Snapshot) -> tuple[int, ...]:
 
 def _mean_slope(layer: LayerState) -> Tensor:
     """Of phi'(z) over samples and units, ``(S,)``."""
-    assert layer.activation is not None
-    assert layer.z is not None
-    return elementwise(layer.activation.slope, layer.z).mean(1).to(torch.float64).mean(1)
+    return layer.mean_slope.mean(1)
 
 
 def _typical(weight: Tensor) -> Tensor:
