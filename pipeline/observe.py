@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline import native as kernels
 from pipeline.dataset import Dataset
 from pipeline.execution import Steps
 from pipeline.layers import Layer
 from pipeline.plan import Plan
-from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
+from pipeline.probes import PROBES, Need, log_spaced, measure, needs_signals, take_snapshot
 from pipeline.records import LayerRow, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
@@ -194,6 +195,7 @@ class Observer:
             self.update_ratio,
             layer_ratios=self.layer_ratios,
             jacobian=any(PROBES[name].need is Need.JACOBIAN for name in probes),
+            signals=needs_signals(probes),
         )
         if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
             self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
@@ -241,10 +243,10 @@ def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) ->
 
 def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, Tensor]:
     """Squared norms of a weight's update and of the weight before it, each ``(S,)``."""
-    update, after = (
-        t[: len(stack)].detach().flatten(1).cpu().to(torch.float64)
-        for t in (updates[layer.weight], stack.parameters[layer.weight])
-    )
+    change, weight = updates[layer.weight], stack.parameters[layer.weight]
+    if stack.native:
+        return kernels.sums_of_change(change, weight)
+    update, after = (t[: len(stack)].detach().flatten(1).cpu().to(torch.float64) for t in (change, weight))
     return update.square().sum(1), (after - update).square().sum(1)
 
 

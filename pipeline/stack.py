@@ -15,6 +15,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,32 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.dropout import Masks, refuse_other_dropout, with_masked_dropout
+from pipeline.native import Found, Sought
 
-__all__ = ["ROW_BLOCK", "Parameters", "Signals", "Stack", "one_thread", "padded_size", "slot_independent"]
+__all__ = ["ROW_BLOCK", "Parameters", "Pass", "Stack", "one_thread", "padded_size", "slot_independent"]
 
 Parameters = dict[str, Tensor]
-Signals = list[tuple[Tensor, Tensor]]
-"""Pre-activations and activations of each call of an activation, ``(S, rows, ...)``."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward and backward pass on rows shared by all members gave.
+
+    Attributes:
+        gradients: of each member's loss, ``{name: (S, *shape)}``.
+        signals: pre-activations and activations of each call of an activation, ``(S, rows, ...)``;
+            none where they weren't wanted.
+        found: what the lab's kernels saw in each hidden layer, if they made the pass.
+        finite: ``(S,)``, whether weights, gradients and pre-activations are; if they did.
+        again: the signals of some members, ``(k,)`` of them by their numbers; if they did.
+    """
+
+    gradients: Parameters
+    signals: list[tuple[Tensor, Tensor]]
+    found: Sequence[Found] | None = None
+    finite: Tensor | None = None
+    again: Callable[[Tensor], list[tuple[Tensor, Tensor]]] | None = None
+
 
 # Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
 ROW_BLOCK = 32
@@ -89,7 +110,10 @@ class Stack:
     Attributes:
         parameters: ``{name: (S, *shape)}``; S counts the padding, ``len(stack)`` doesn't.
         trainable: names of those that an optimiser may move.
+        native: whether the lab's kernels compute it: all is float32, contiguous and on the CPU.
     """
+
+    native = False
 
     def __init__(
         self,
@@ -128,17 +152,24 @@ class Stack:
         spare = self.size - self.count
         return torch.cat([tensor, tensor[:1].expand(spare, *tensor.shape[1:])]) if spare else tensor
 
-    def signals(
+    def passed(
         self,
         x: Tensor,  # noqa: ARG002
         y: Tensor,  # noqa: ARG002
+        sought: Sequence[Sought],  # noqa: ARG002
         slope: Tensor | None = None,  # noqa: ARG002
-    ) -> tuple[Parameters, Signals] | None:
-        """Gradients of the mean loss and the signals on rows shared by all members, ``(S, ...)``.
+        signals: bool = True,  # noqa: ARG002
+    ) -> Pass | None:
+        """A forward and backward pass on rows shared by all members, evaluation mode.
 
-        With a slope ``(rows, classes)``, of the loss that has it for its gradient by the logits.
+        Args:
+            sought: what to look for in each hidden layer on the way.
+            slope: ``(rows, classes)``, the gradient by the logits of another loss than the
+                mean cross-entropy.
+            signals: whether the signals themselves are wanted.
 
-        None where the stack has no way of its own to them.
+        Returns:
+            None where the stack has no way of its own.
         """
         return None
 

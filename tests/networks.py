@@ -5,9 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pipeline import native as kernels
 from pipeline.activations import ACTIVATIONS
 from pipeline.init import FitData
 from pipeline.models import CNN, MLP
+from pipeline.probes.look import Look, look, sought
 
 
 class Residual(nn.Module):
@@ -81,3 +83,12 @@ def build(name: str, features: int, classes: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return NETWORKS[name](features, classes)
+
+
+def looked(z: Tensor, a: Tensor, activation: str, native: bool) -> Look:
+    """A look at a layer's signals ``(S, samples, units)``, by the kernels or by torch."""
+    phi = ACTIVATIONS[activation]
+    if not native:
+        return look(z, a, phi)
+    wanted = sought(phi, z.shape[1])
+    return Look.of(kernels.look(z, a, wanted))

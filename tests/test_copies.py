@@ -4,11 +4,10 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from networks import looked
 
-from pipeline.activations import ACTIVATIONS
 from pipeline.probes import copies
 from pipeline.probes.copies import functional_share, row_shares
-from pipeline.probes.look import look
 from pipeline.probes.numeric import Spread, count_above, singular_values
 
 SCALES = [1e-30, 1e-3, 1.0, 1e30]
@@ -42,8 +41,8 @@ def test_row_shares_against_a_loop(native, n, d, scale):
 
 
 def share(a: torch.Tensor, native: bool) -> torch.Tensor:
-    found = look(torch.zeros_like(a), a, ACTIVATIONS["relu"], native)
-    return functional_share(a, found.low, found.high, found.may_copy)
+    found = looked(torch.zeros_like(a), a, "relu", native)
+    return functional_share(found.low, found.high, found.may_copy, lambda chosen: a[chosen])
 
 
 def spread_out(rng: np.random.Generator, samples: int, units: int) -> np.ndarray:

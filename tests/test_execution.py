@@ -76,7 +76,7 @@ def test_kernel_gradients_and_signals_against_autograd(activation, shape):
     names = list(starts[0])
     stacked = {name: torch.stack([s[name] for s in starts]).float() for name in names}
     kernel = MLPKernel([stacked[n] for n in names[::2]], [stacked[n] for n in names[1::2]], [activation] * depth)
-    gw, gb, signals = kernel.gradients(x, y)
+    passed = kernel.gradients(x, y)
     loss, accuracy = kernel.evaluate(x, y, 16)
     for i in range(2):
         network = MLP((13,), 3, depth, width, activation).double()
@@ -88,9 +88,11 @@ def test_kernel_gradients_and_signals_against_autograd(activation, shape):
         expected.backward()
         torch.testing.assert_close(loss[i], expected.detach(), rtol=1e-5, atol=1e-6)
         assert float(accuracy[i]) == pytest.approx(float((h.argmax(1) == y).double().mean()), abs=1e-12)
-        for found, name in zip([t for pair in zip(gw, gb, strict=True) for t in pair], names, strict=True):
+        for found, name in zip(
+            [t for pair in zip(passed.weights, passed.biases, strict=True) for t in pair], names, strict=True
+        ):
             torch.testing.assert_close(found[i].double(), network.get_parameter(name).grad, rtol=2e-4, atol=2e-6)
-        for layer, (z, a) in enumerate(signals):
+        for layer, (z, a) in enumerate(passed.signals):
             torch.testing.assert_close(z[i].double(), seen[2 * layer].detach(), rtol=1e-4, atol=2e-5)
             torch.testing.assert_close(a[i].double(), seen[2 * layer + 1].detach(), rtol=1e-4, atol=2e-5)
 
@@ -102,7 +104,7 @@ def test_kernel_activations_to_a_few_units_in_the_last_place(activation):
     z = torch.cat([z, torch.tensor([1e30, -1e30, torch.inf, -torch.inf, torch.nan])])[:, None]
     one, none = torch.ones(1, 1, 1), torch.zeros(1, 1)
     kernel = MLPKernel([one, torch.zeros(1, 2, 1)], [none, torch.zeros(1, 2)], [activation])
-    ((_, a),) = kernel.gradients(z, torch.zeros(len(z), dtype=torch.int64))[2]
+    ((_, a),) = kernel.gradients(z, torch.zeros(len(z), dtype=torch.int64)).signals
     expected = ACTIVATIONS[activation].module()(z.double())
     # GELU's 1 + erf cancels for negative z, in torch's float32 as well: of the size of z, not of the result.
     tolerance = 4e-7 * (z.double().abs().clamp(max=40) if activation == "gelu" else expected.abs()) + 1e-38

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from networks import fit_data
+from networks import fit_data, looked
 
 from pipeline import native
 from pipeline.activations import ACTIVATIONS
@@ -13,9 +13,9 @@ from pipeline.execution import NativeStack
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.layers import trace_layers
 from pipeline.models import MLP
-from pipeline.probes import PROBES, measure, snapshot_of, take_snapshot
-from pipeline.probes.look import look
-from pipeline.stack import one_thread
+from pipeline.probes import PROBES, measure, needs_signals, snapshot_of, take_snapshot
+from pipeline.probes.look import sought
+from pipeline.stack import Pass, one_thread
 
 SPECS = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
 
@@ -39,11 +39,29 @@ def test_probes_by_kernels_are_those_of_torch(activation, width, wine64):
     """Of one and the same pass."""
     stack, layers = native_stack(activation, width, starts(activation, width))
     with one_thread():
-        passed = stack.signals(wine64.x_train[:64].float(), wine64.y_train[:64])
-        mine, its = (measure(snapshot_of(stack, layers, *passed, native=way), tuple(PROBES)) for way in (True, False))
+        wanted = [sought(layer.activation, 64) for layer in layers if layer.hidden]
+        passed = stack.passed(wine64.x_train[:64].float(), wine64.y_train[:64], wanted)
+        plain = Pass(passed.gradients, passed.signals)
+        mine, its = (measure(snapshot_of(stack, layers, way), tuple(PROBES)) for way in (passed, plain))
     assert (mine.of_network, mine.of_layers) == (its.of_network, its.of_layers)
     for name, found, expected in zip([*mine.of_network, *mine.of_layers], mine.values, its.values, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, equal_nan=True, msg=str(name))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_what_needs_no_signals_is_the_same_without_them(activation, wine64):
+    stack, layers = native_stack(activation, 8, starts(activation, 8))
+    probes = [name for name in PROBES if not needs_signals([name])]
+    x, y = wine64.x_train[:64].float(), wine64.y_train[:64]
+    kept, bare = (take_snapshot(stack, layers, x, y, signals=way) for way in (True, False))
+    assert all(layer.z is layer.a is None for layer in bare.layers)
+    torch.testing.assert_close(
+        measure(bare, probes).values, measure(kept, probes).values, rtol=0, atol=0, equal_nan=True
+    )
+    assert bool((measure(bare, probes).network["redundancy/functional_width"] < 1).any())
+    for layer in bare.hidden:
+        slopes = ACTIVATIONS[activation].slope(kept.layers[bare.layers.index(layer)].z.double()).mean(1)
+        torch.testing.assert_close(layer.mean_slope, slopes, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [32, 50, 256])
@@ -54,7 +72,7 @@ def test_a_look_by_kernels_is_that_of_torch(activation, samples):
     z = 2 * torch.randn(5, samples, 19, generator=g) * torch.logspace(-20, 15, 19)
     z[0, :, 3], z[1] = 0.0, 0.0
     a = ACTIVATIONS[activation].module()(z)
-    mine, its = (look(z, a, ACTIVATIONS[activation], way) for way in (True, False))
+    mine, its = (looked(z, a, activation, way) for way in (True, False))
     assert mine.above.keys() == its.above.keys()
     for threshold, count in its.above.items():
         assert torch.equal(mine.above[threshold], count)
@@ -95,6 +113,20 @@ def test_a_matrix_has_the_same_singular_values_in_any_company():
 def test_cosines_in_closed_form():
     rows = torch.tensor([[[1.0, 0], [1, 1], [0, 0]], [[1e30, 0], [-1e-30, 0], [1, 0]]])
     assert native.sum_cosines(rows).tolist() == pytest.approx([2 * math.sqrt(0.5), 6])
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (2, 5, 7), (4, 16, 16)])
+def test_sums_against_numpy(shape):
+    rng = np.random.default_rng(0)
+    x, y = (torch.tensor(rng.normal(3, 1, size=shape), dtype=torch.float32) for _ in range(2))
+    x[0] *= 1e-30
+    exact, before = x.double().flatten(1).numpy(), (y.double() - x.double()).flatten(1).numpy()
+    squares, variance = native.sums(x)
+    np.testing.assert_allclose(squares, (exact**2).sum(1), rtol=1e-13)
+    np.testing.assert_allclose(variance, exact.var(1), rtol=1e-12)
+    moved, size = native.sums_of_change(x, y)
+    np.testing.assert_allclose(moved, (exact**2).sum(1), rtol=1e-13)
+    np.testing.assert_allclose(size, (before**2).sum(1), rtol=1e-13)
 
 
 @pytest.mark.parametrize("width", [7, 16])

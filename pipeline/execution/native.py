@@ -7,9 +7,9 @@ from torch import Tensor
 
 from pipeline.execution.steps import Execution, Steps
 from pipeline.layers import Layer
-from pipeline.native import MLPKernel, Moments
+from pipeline.native import MLPKernel, Moments, Sought
 from pipeline.optim import StackedOptimizer
-from pipeline.stack import Parameters, Signals, Stack
+from pipeline.stack import Parameters, Pass, Stack
 
 __all__ = ["Native", "NativeStack"]
 
@@ -21,24 +21,42 @@ class NativeStack(Stack):
         layers: of the module, which is a chain (``pipeline.symmetry.is_chain``).
     """
 
+    native = True
     layers: list[Layer]
     kernel: MLPKernel
 
     def bind(self, layers: Sequence[Layer]) -> None:
         """Call once, before anything else."""
         self.layers = list(layers)
-        self.kernel = MLPKernel(
-            [self.parameters[layer.weight] for layer in layers],
-            [self.parameters[layer.bias] if layer.bias else None for layer in layers],
-            [layer.activation.name for layer in layers if layer.activation is not None],
+        self.kernel = self._kernel()
+
+    def _kernel(self, members: Tensor | None = None) -> MLPKernel:
+        """Of some members, copied, or of all as they are."""
+
+        def of(name: str | None) -> Tensor | None:
+            return (
+                None if name is None else self.parameters[name] if members is None else self.parameters[name][members]
+            )
+
+        return MLPKernel(
+            [weight for layer in self.layers if (weight := of(layer.weight)) is not None],
+            [of(layer.bias) for layer in self.layers],
+            [layer.activation.name for layer in self.layers if layer.activation is not None],
         )
 
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.kernel.evaluate(x.flatten(1), y)
 
-    def signals(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> tuple[Parameters, Signals]:
-        gw, gb, signals = self.kernel.gradients(x.flatten(1), y, slope)
-        return self.named([t for pair in zip(gw, gb, strict=True) for t in pair]), signals
+    def passed(
+        self, x: Tensor, y: Tensor, sought: Sequence[Sought], slope: Tensor | None = None, signals: bool = True
+    ) -> Pass:
+        found = self.kernel.gradients(x.flatten(1), y, sought, slope, signals)
+        gradients = self.named([t for pair in zip(found.weights, found.biases, strict=True) for t in pair])
+
+        def again(members: Tensor) -> list[tuple[Tensor, Tensor]]:
+            return self._kernel(members).gradients(x.flatten(1), y).signals
+
+        return Pass(gradients, found.signals, found.found, found.finite, again)
 
     def named(self, tensors: Sequence[Tensor | None]) -> Parameters:
         """``w0 b0 w1 b1 ...`` by the parameters' names."""

@@ -43,7 +43,11 @@ class InitSpec:
 
 def roles(module: nn.Module) -> dict[str, Role]:
     """``{weight's name: role}`` of every weight, in the order in which the module defines them."""
-    weights = [name for name, p in module.named_parameters() if p.ndim >= 2]
+    return _roles(dict(module.named_parameters()))
+
+
+def _roles(parameters: Mapping[str, nn.Parameter]) -> dict[str, Role]:
+    weights = [name for name, p in parameters.items() if p.ndim >= 2]
     found: dict[str, Role] = dict.fromkeys(weights, "hidden")
     if weights:
         found[weights[0]] = "first"
@@ -65,15 +69,17 @@ def initial_parameters(module: nn.Module, spec: InitSpec, seed: int, data: FitDa
     Raises:
         ValueError: a data-dependent scheme without ``data``.
     """
-    places = roles(module)
-    sampled = {name: _sampled(name, p.detach(), module, places, spec, seed) for name, p in module.named_parameters()}
+    parameters = dict(module.named_parameters())
+    places = _roles(parameters)
+    sampled = {name: _sampled(name, parameters, places, spec, seed) for name in parameters}
     return _fitted(module, places, sampled, spec, data)
 
 
 def _sampled(
-    name: str, current: Tensor, module: nn.Module, places: dict[str, Role], spec: InitSpec, seed: int
+    name: str, parameters: Mapping[str, nn.Parameter], places: Mapping[str, Role], spec: InitSpec, seed: int
 ) -> Tensor:
-    if not module.get_parameter(name).requires_grad:
+    current = parameters[name].detach()
+    if not parameters[name].requires_grad:
         return current.to(torch.float64).clone()  # frozen by whoever wrote the network
     if name in places:
         scheme, scale = spec.weight_at(places[name])
@@ -81,8 +87,7 @@ def _sampled(
     weight = _weight_beside(name)
     if weight in places:
         scheme, value = spec.bias_at(places[weight])
-        shape = tuple(module.get_parameter(weight).shape)
-        return BIASES[scheme].sample(Slot(shape, places[weight], seed, name), value)
+        return BIASES[scheme].sample(Slot(tuple(parameters[weight].shape), places[weight], seed, name), value)
     return current.to(torch.float64).clone()
 
 

@@ -29,6 +29,17 @@ static inline vf at_most(vf x, float top) { return pick(x > all(top), all(top), 
 static inline vf at_least(vf x, float low) { return pick(x < all(low), all(low), x); }
 static inline vf clamp(vf x, float low, float top) { return at_least(at_most(x, top), low); }
 
+// No inf, no NaN: either makes a NaN of 0 times it, which any sum keeps.
+static inline bool all_finite(const float *p, int64_t n) {
+    vf sum{};
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) sum += load(p + i) * 0.0f;
+    float rest = 0.0f;
+    for (; i < n; ++i) rest += p[i] * 0.0f;
+    for (int j = 0; j < VL; ++j) rest += sum[j];
+    return rest == 0.0f;
+}
+
 static inline int padded(int n) { return (n + VL - 1) / VL * VL; }
 
 // exp by 2^n times the polynomial of Cephes' expf; below the range 0.

@@ -1,8 +1,8 @@
-// What probes need of many layers, member after member, each read once. Settings that are part of a
-// definition are arguments, as pipeline/probes owns them.
+// What probes need of many layers, member after member, each read once.
+#include "looks.hpp"
+
 #include <algorithm>
 #include <new>
-#include <vector>
 
 #include "doubles.hpp"
 
@@ -18,13 +18,13 @@ inline void add(double *to, vf x) {
 }
 
 // The columns [from, from + n) of (samples, units), n <= VL, with zeros beside them.
-void columns(const float *in, int64_t samples, int64_t units, int n, float *out) {
-    if (n == VL) {
-        for (int64_t i = 0; i < samples; ++i) store(out + i * VL, load(in + i * units));
-        return;
+void columns(Signal in, int from, int64_t samples, int n, float *out) {
+    for (int64_t i = 0; i < samples; ++i) {
+        const float *row = in.at + i * in.stride + from;
+        if (n == VL) store(out + i * VL, load(row));
+        else
+            for (int j = 0; j < VL; ++j) out[i * VL + j] = j < n ? row[j] : 0.0f;
     }
-    for (int64_t i = 0; i < samples; ++i)
-        for (int j = 0; j < VL; ++j) out[i * VL + j] = j < n ? in[i * units + j] : 0.0f;
 }
 
 // 2^-k for the k at which |x| 2^-k is in [1/2, 1); no further than float32 goes.
@@ -32,6 +32,16 @@ inline double scale_of(double size) {
     int exponent;
     std::frexp(size, &exponent);
     return std::ldexp(1.0, std::max(exponent, -125));
+}
+
+// Of VL units over samples.
+void mean(const float *x, int64_t samples, double *means) {
+    for (int64_t i = 0; i < samples;) {
+        vf s{};
+        for (int64_t end = std::min(samples, i + SHORT); i < end; ++i) s += load(x + i * VL);
+        add(means, s);
+    }
+    for (int j = 0; j < VL; ++j) means[j] /= samples;
 }
 
 struct Spread {
@@ -100,38 +110,45 @@ bool close(const float *places, const std::vector<char> &varies, int depth, int 
 
 }  // namespace
 
+Looker::Looker(int64_t samples, int64_t units, const Look &what)
+    : samples_(samples), units_(units), wide_(padded((int)units)), what_(what), block_(samples * VL),
+      places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), gram_((size_t)units * wide_), varies_(wide_) {}
+
+void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
+    const int64_t field = members * units_;
+    for (int from = 0; from < units_; from += VL) {
+        const int n = (int)std::min<int64_t>(VL, units_ - from);
+        double *to = what_.found + m * units_ + from;
+        columns(z, from, samples_, n, block_.data());
+        for (int k = 0; k < what_.count; ++k) {
+            vi above{};
+            for (int64_t i = 0; i < samples_; ++i) above -= load(&block_[i * VL]) > all(what_.thresholds[k]);
+            for (int j = 0; j < n; ++j) to[(FIELDS + k) * field + j] = above[j];
+        }
+        columns(a, from, samples_, n, block_.data());
+        const Spread s = spread(block_.data(), samples_, what_.parts, what_.middle, what_.varies, own_.data());
+        double slopes[VL] = {};
+        if (slope.at) {
+            columns(slope, from, samples_, n, block_.data());
+            mean(block_.data(), samples_, slopes);
+        }
+        const double *fields[FIELDS] = {s.low, s.high, s.mean, s.variance, s.size, s.away, slopes};
+        for (int f = 0; f < FIELDS; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
+        std::copy(s.varies, s.varies + VL, varies_.begin() + from);
+        for (int p = 0; p < what_.parts; ++p) store(&places_[(size_t)p * wide_ + from], load(&own_[p * VL]));
+    }
+    what_.may_copy[m] =
+        close(places_.data(), varies_, what_.parts, (int)units_, wide_, what_.apart, gram_.data());
+}
+
 extern "C" {
 
-// z, a: (members, samples, units). found: low, high, mean, variance, mean |a|, mean |a - middle|, then for each
-// threshold on how many samples z is above it, each (members, units). may_copy: (members), whether two units
-// that vary, by more than `varies` of their size, may be closer than `apart` once centred and of norm 1.
-int look(const float *z, const float *a, int64_t members, int64_t samples, int64_t units, const float *thresholds,
-         int32_t count, float middle, int32_t parts, double varies, double apart, double *found,
-         uint8_t *may_copy) try {
-    const int wide_units = padded((int)units);
-    std::vector<float> block(samples * VL), places((size_t)parts * wide_units), own(parts * VL),
-        gram((size_t)units * wide_units);
-    std::vector<char> vary(wide_units);
-    const int64_t field = members * units;
+// z, a: (members, samples, units). Of slopes nothing is said.
+int look(const float *z, const float *a, int64_t members, int64_t samples, int64_t units, const Look *what) try {
+    Looker looker(samples, units, *what);
     for (int64_t m = 0; m < members; ++m) {
-        for (int from = 0; from < units; from += VL) {
-            const int n = (int)std::min<int64_t>(VL, units - from);
-            const int64_t at = m * samples * units + from;
-            double *to = found + m * units + from;
-            columns(z + at, samples, units, n, block.data());
-            for (int k = 0; k < count; ++k) {
-                vi above{};
-                for (int64_t i = 0; i < samples; ++i) above -= load(&block[i * VL]) > all(thresholds[k]);
-                for (int j = 0; j < n; ++j) to[(6 + k) * field + j] = above[j];
-            }
-            columns(a + at, samples, units, n, block.data());
-            const Spread s = spread(block.data(), samples, parts, middle, varies, own.data());
-            const double *fields[] = {s.low, s.high, s.mean, s.variance, s.size, s.away};
-            for (int f = 0; f < 6; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
-            std::copy(s.varies, s.varies + VL, vary.begin() + from);
-            for (int p = 0; p < parts; ++p) store(&places[(size_t)p * wide_units + from], load(&own[p * VL]));
-        }
-        may_copy[m] = close(places.data(), vary, parts, (int)units, wide_units, apart, gram.data());
+        const int64_t at = m * samples * units;
+        looker.at({z + at, units}, {a + at, units}, {nullptr, 0}, m, members);
     }
     return 0;
 } catch (const std::bad_alloc &) {
@@ -176,6 +193,49 @@ int look_at_rows(const float *rows, int64_t members, int64_t n, int64_t d, const
     return 0;
 } catch (const std::bad_alloc &) {
     return 1;
+}
+
+// x: (members, size). found: (2, members), sum of squares and variance.
+int sums(const float *x, int64_t members, int64_t size, double *found) {
+    for (int64_t m = 0; m < members; ++m) {
+        const float *own = x + m * size;
+        vd sum{}, square{}, away{};
+        int64_t whole = 0;
+        for (; whole + DL <= size; whole += DL) {
+            const vd v = widened(own + whole);
+            sum += v, square += v * v;
+        }
+        double mean = total(sum), squares = total(square);
+        for (int64_t i = whole; i < size; ++i) mean += own[i], squares += (double)own[i] * own[i];
+        mean /= size;
+        for (int64_t i = 0; i < whole; i += DL) {
+            const vd v = widened(own + i) - mean;
+            away += v * v;
+        }
+        double variance = total(away);
+        for (int64_t i = whole; i < size; ++i) variance += (own[i] - mean) * (own[i] - mean);
+        found[m] = squares, found[members + m] = variance / size;
+    }
+    return 0;
+}
+
+// change, after: (members, size). found: (2, members), the sums of squares of change and of after - change.
+int sums_of_change(const float *change, const float *after, int64_t members, int64_t size, double *found) {
+    for (int64_t m = 0; m < members; ++m) {
+        const float *c = change + m * size, *a = after + m * size;
+        vd moved{}, before{};
+        int64_t i = 0;
+        for (; i + DL <= size; i += DL) {
+            const vd u = widened(c + i), v = widened(a + i) - u;
+            moved += u * u, before += v * v;
+        }
+        found[m] = total(moved), found[members + m] = total(before);
+        for (; i < size; ++i) {
+            const double u = c[i], v = a[i] - u;
+            found[m] += u * u, found[members + m] += v * v;
+        }
+    }
+    return 0;
 }
 
 // w: (members, n, d). sums: (members), of |cosine| over ordered pairs of different rows; a row of zeros has 0 with all.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "looks.hpp"
 
 extern "C" {
 
@@ -168,6 +169,17 @@ public:
         return sums;
     }
 
+    Signal activations(int l) const { return {layers_[l].a, layers_[l].wide}; }
+    Signal slopes(int l) const { return {layers_[l].slope, layers_[l].wide}; }
+
+    // Whether weights and gradients are.
+    bool finite() const {
+        bool found = true;
+        for (const Layer &k : layers_)
+            for (const Buffer *b : {&k.w, &k.b, &k.gw, &k.gb}) found = found && all_finite(*b, b->size());
+        return found;
+    }
+
     // Takes the output's delta from outside.
     void begin_backward(const float *slope, int n) {
         Layer &k = layers_.back();
@@ -324,23 +336,40 @@ int evaluate(const Net *net, const Batches *d, int64_t samples, int64_t from, in
     return 1;
 }
 
-// Gradients of the mean loss over d->size samples, and each hidden layer's signals (members, samples, units).
-// slope: null, or (samples, classes), what to take for the loss's gradient by the logits.
-int gradients(const Net *net, const Batches *d, int64_t from, int64_t to, const float *slope, float *const *gw,
-              float *const *gb, float *const *z, float *const *a) try {
+// Gradients of the mean loss over d->size samples, and each hidden layer's signals (members, samples, units), where z
+// and a aren't null. slope: null, or (samples, classes), what to take for the loss's gradient by the logits. looks:
+// null, or what to look for in each hidden layer, while it is in the cache. finite: (members), whether weights,
+// gradients and pre-activations are.
+int gradients(const Net *net, const Batches *d, int64_t members, const float *slope, float *const *gw,
+              float *const *gb, float *const *z, float *const *a, const Look *looks, uint8_t *finite) try {
+    const int hidden = net->layers - 1;
     Member member(*net, d->size, 0);
-    std::vector<float *> zs(net->layers), as(net->layers);
-    for (int64_t m = from; m < to; ++m) {
+    std::vector<Buffer> room;  // for the pre-activations of one member, which its activations take the place of
+    std::vector<float *> zs, as(hidden + 1);
+    std::vector<Looker> lookers;
+    for (int l = 0; l < hidden; ++l) {
+        room.emplace_back((size_t)d->size * net->sizes[l + 1]);
+        zs.push_back(room[l]);
+        if (looks) lookers.emplace_back(d->size, net->sizes[l + 1], looks[l]);
+    }
+    for (int64_t m = 0; m < members; ++m) {
         member.read(m);
-        for (int l = 0; l + 1 < net->layers; ++l) {
-            zs[l] = z[l] + m * d->size * net->sizes[l + 1];
-            as[l] = a[l] + m * d->size * net->sizes[l + 1];
+        for (int l = 0; a && l < hidden; ++l) {
+            const int64_t at = m * d->size * net->sizes[l + 1];
+            zs[l] = z[l] + at, as[l] = a[l] + at;
         }
-        member.forward(d->x, d->size, zs.data(), as.data());
+        member.forward(d->x, d->size, zs.data(), a ? as.data() : nullptr);
+        finite[m] = 1;
+        for (int l = 0; l < hidden; ++l) {
+            const int units = net->sizes[l + 1];
+            finite[m] &= all_finite(zs[l], (int64_t)d->size * units);
+            if (looks) lookers[l].at({zs[l], units}, member.activations(l), member.slopes(l), m, members);
+        }
         if (slope) member.begin_backward(slope, d->size);
         else member.loss(d->y, nullptr, d->size, true, false);
         member.backward(d->x, d->size);
         member.write_changes(m, gw, gb);
+        finite[m] &= member.finite();
     }
     return 0;
 } catch (const std::bad_alloc &) {

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.native.build import library
+from pipeline.native.looks import Found, Sought, looks_of
 from pipeline.native.tensors import address, addresses, check, enough_memory
 
 __all__ = ["KINDS", "MLPKernel", "Moments"]
@@ -80,6 +81,24 @@ class Moments:
     decay: Tensor
     steps: Tensor
     state: Sequence[Tensor | None] = ()
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a forward and backward pass on samples shared by all members gave.
+
+    Attributes:
+        weights, biases: gradients, like those.
+        signals: ``(z, a)`` of each hidden layer, ``(S, samples, units)``, where they were wanted.
+        found: what was looked for in each hidden layer.
+        finite: ``(S,)``, whether a member's weights, gradients and pre-activations are.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor | None]
+    signals: list[tuple[Tensor, Tensor]]
+    found: list[Found]
+    finite: Tensor
 
 
 class MLPKernel:
@@ -171,31 +190,39 @@ class MLPKernel:
         return loss / len(x), hits.to(torch.float64) / len(x)
 
     def gradients(
-        self, x: Tensor, y: Tensor, slope: Tensor | None = None
-    ) -> tuple[list[Tensor], list[Tensor | None], list[tuple[Tensor, Tensor]]]:
-        """Of the mean loss over the samples, by weights and biases; and each hidden layer's signals.
+        self,
+        x: Tensor,
+        y: Tensor,
+        sought: Sequence[Sought] = (),
+        slope: Tensor | None = None,
+        signals: bool = True,
+    ) -> Passed:
+        """Of the mean loss over the samples, by weights and biases; and what each hidden layer does.
 
         Args:
+            sought: what to look for in each hidden layer; nothing in any by default.
             slope: ``(samples, classes)``, taken for the loss's gradient by the logits.
-
-        Returns:
-            Like the weights, like the biases, and ``(z, a)`` of each hidden layer,
-            ``(S, samples, units)``.
+            signals: whether they are wanted.
         """
         check(x, torch.float32)
         check(y, torch.int64)
         check(slope, torch.float32)
         gw, gb = self._like(True)
-        z = [torch.empty(self.count, len(x), units) for units in self.sizes[1:-1]]
+        hidden = self.sizes[1:-1]
+        z = [torch.empty(self.count, len(x), units) for units in (hidden if signals else ())]
         a = [torch.empty_like(signal) for signal in z]
+        finite = torch.empty(self.count, dtype=torch.bool)
+        looks, found = looks_of(sought, self.count, hidden if sought else ())
         batches = _Batches(x.data_ptr(), y.data_ptr(), None, 0, 1, len(x))
         failed = self.library.gradients(
             *map(ctypes.byref, (self._net, batches)),
-            *(c_int64(0), c_int64(self.count), None if slope is None else address(slope)),
-            *[addresses(tensors) for tensors in (gw, gb, z, a)],
+            *(c_int64(self.count), None if slope is None else address(slope)),
+            *(addresses(gw), addresses(gb)),
+            *((addresses(z), addresses(a)) if signals else (None, None)),
+            *(looks if sought else None, address(finite)),
         )
         enough_memory(failed)
-        return gw, gb, list(zip(z, a, strict=True))
+        return Passed(gw, gb, list(zip(z, a, strict=True)), found, finite)
 
     def _like(self, wanted: bool) -> tuple[list[Tensor], list[Tensor | None]]:
         """Room for something like the weights and the biases."""

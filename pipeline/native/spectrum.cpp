@@ -10,6 +10,7 @@
 namespace {
 
 constexpr int MAX_SWEEPS = 100;
+constexpr double NOTHING = 1e-40;  // of a square: its root is far below the round-off of a largest entry of 1 or more
 constexpr double EPS = std::numeric_limits<double>::epsilon();
 
 inline bool any(vl mask) {
@@ -73,7 +74,7 @@ double reflection(const double *row, int l, int wide, double *v, double *square)
     for (int j = 0; j < wide; j += DL) sum += at(v + j) * at(v + j);
     const double tail = total(sum);
     *square = tail + first * first;
-    if (tail == 0.0) return 0.0;
+    if (!(tail > NOTHING)) return 0.0;
     v[l - 1] = first + (first < 0.0 ? -std::sqrt(*square) : std::sqrt(*square));
     return 2.0 / (tail + v[l - 1] * v[l - 1]);
 }
@@ -90,10 +91,10 @@ void turn(double *g, int wide, int l, const double *v, const double *p, const do
         double *r0 = g + (int64_t)j * wide, *r1 = r0 + wide, *r2 = r1 + wide, *r3 = r2 + wide;
         for (int c = 0; c < end; c += DL) {
             const vd vc = at(v + c), pc = at(p + c);
-            const vd x0 = at(r0 + c) - (v0 * pc + p0 * vc), x1 = at(r1 + c) - (v1 * pc + p1 * vc);
-            const vd x2 = at(r2 + c) - (v2 * pc + p2 * vc), x3 = at(r3 + c) - (v3 * pc + p3 * vc);
+            const vd x0 = at(r0 + c) - v0 * pc - p0 * vc, x1 = at(r1 + c) - v1 * pc - p1 * vc;
+            const vd x2 = at(r2 + c) - v2 * pc - p2 * vc, x3 = at(r3 + c) - v3 * pc - p3 * vc;
             at(r0 + c) = x0, at(r1 + c) = x1, at(r2 + c) = x2, at(r3 + c) = x3;
-            at(sum + c) += (n0 * x0 + n1 * x1) + (n2 * x2 + n3 * x3);
+            at(sum + c) = at(sum + c) + n0 * x0 + n1 * x1 + n2 * x2 + n3 * x3;
         }
     }
 }
@@ -148,13 +149,13 @@ bool eigenvalues(double *d, double *e, int n) {
             for (int i = n - 2; i >= l; --i) {
                 const vd bb = at(e + i * DL), r = p + bb;
                 if (i < n - 2) at(e + (i + 1) * DL) = pick(busy, s * r, at(e + (i + 1) * DL));
-                const vl still = r == 0.0;  // nothing to turn
+                const vl still = r < NOTHING;  // nothing to turn
                 const vd inverse = 1.0 / pick(still, vd{} + 1.0, r), before = c, old = gamma, alpha = at(d + i * DL);
                 c = pick(still, vd{} + 1.0, p * inverse);
                 s = bb * inverse;
                 gamma = c * (alpha - sigma) - s * old;
                 at(d + (i + 1) * DL) = pick(busy, old + (alpha - gamma), at(d + (i + 1) * DL));
-                const vl none = c == 0.0;
+                const vl none = c < NOTHING;
                 p = pick(none, before * bb, gamma * gamma / pick(none, vd{} + 1.0, c));
             }
             at(e + l * DL) = pick(busy, s * p, at(e + l * DL));

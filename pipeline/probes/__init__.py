@@ -6,7 +6,7 @@ a probe, write a function under a decorator, and its slow oracle in ``tests/orac
 
 from pipeline.probes import rank, redundancy, saturation, signal
 from pipeline.probes.measure import Measurement, measure
-from pipeline.probes.registry import PRESETS, PROBES, LayerProbe, Need, NetworkProbe, Pool, preset
+from pipeline.probes.registry import PRESETS, PROBES, LayerProbe, Need, NetworkProbe, Pool, needs_signals, preset
 from pipeline.probes.schedule import log_spaced
 from pipeline.probes.snapshot import snapshot_of, take_snapshot
 from pipeline.probes.state import LayerState, Snapshot
@@ -23,6 +23,7 @@ __all__ = [
     "Snapshot",
     "log_spaced",
     "measure",
+    "needs_signals",
     "preset",
     "rank",
     "redundancy",

@@ -64,22 +64,23 @@ def _compared(rows: Tensor) -> Tensor:
     return torch.stack([distinct_share(copies), copying_share(copies)])
 
 
-def functional_share(a: Tensor, low: Tensor, high: Tensor, doubtful: Tensor) -> Tensor:
-    """Share of units that copy no earlier unit, by their activations ``(S, samples, units)``: ``(S,)``.
+def functional_share(low: Tensor, high: Tensor, doubtful: Tensor, activations: Callable[[Tensor], Tensor]) -> Tensor:
+    """Share of units that copy no earlier unit, by their activations: ``(S,)``.
 
     Copies have abs(correlation) > 1 - ``CORRELATION_TOLERANCE``; constant units copy each other.
 
     Args:
         low, high: smallest and largest activation of each unit, ``(S, units)`` float64.
         doubtful: ``(S,)``, whether units that vary may be copies.
+        activations: of some members, ``(k,)`` by their numbers: ``(k, samples, units)``.
     """
     reach, size = high - low, torch.maximum(-low, high)
     constant = reach <= CONSTANT_TOLERANCE * size
     varying = reach > VARYING * size
     distinct = varying.sum(1) + constant.any(1)
-    share = distinct.to(torch.float64) / a.shape[2]
+    share = distinct.to(torch.float64) / low.shape[1]
     doubtful = doubtful | ~(constant | varying).all(1)
-    return _settled(share, doubtful, lambda chosen: distinct_share(functional_copies(a[chosen])))
+    return _settled(share, doubtful, lambda chosen: distinct_share(functional_copies(activations(chosen))))
 
 
 def distinct_share(copies: Tensor) -> Tensor:
@@ -146,15 +147,13 @@ def _lines(dimension: int) -> Tensor:
     return lines
 
 
-def may_copy(spread: Spread) -> Tensor:
+def may_copy(spread: Spread, parts: int) -> Tensor:
     """Whether any two units that vary may be copies up to the sign: ``(S,)``.
 
-    Sums over parts of the samples, divided by the root of their length, are a projection,
+    Sums over equal parts of the samples, divided by the root of their length, are a projection,
     under which nothing gets further apart; what is apart there is apart.
     """
-    samples = spread.away.shape[1]
-    parts = math.gcd(samples, PARTS)
-    length = samples // parts
+    length = spread.away.shape[1] // parts
     sums = spread.away.reshape(len(spread.away), parts, length, -1).sum(2)
     sums = sums - (length * spread.offset)[:, None].to(sums.dtype)
     varying = spread.high - spread.low > VARYING * spread.size

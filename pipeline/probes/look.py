@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from pipeline.activations import Activation, Intervals
 from pipeline.probes.copies import FAR, PARTS, VARYING, may_copy
 from pipeline.probes.numeric import Spread, count_above
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "sought"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Look:
         mean, variance: of the activations.
         mean_size: mean of their absolute values.
         mean_away: mean of their distances from the middle of the activation's bounds.
+        mean_slope: mean of phi'(z); None where it wasn't taken.
         may_copy: whether two units of a member may be copies, which is to be looked into; ``(S,)``.
     """
 
@@ -37,6 +39,7 @@ class Look:
     mean_size: Tensor
     mean_away: Tensor
     may_copy: Tensor
+    mean_slope: Tensor | None = None
 
     def inside(self, intervals: Intervals) -> Tensor:
         """On how many samples z is in one of the intervals."""
@@ -46,26 +49,31 @@ class Look:
             found -= 0 if high == math.inf else self.above[high]
         return found
 
+    @classmethod
+    def of(cls, found: kernels.Found) -> "Look":
+        """What the kernels found."""
+        fields = dict(zip(kernels.FIELDS, found.values, strict=False))
+        above = dict(zip(found.sought.thresholds, found.values[len(fields) :], strict=True))
+        return cls(found.sought.samples, above, **fields, may_copy=found.may_copy)
 
-def look(z: Tensor, a: Tensor, activation: Activation, native: bool) -> Look:
-    """Looks at a layer.
 
-    Args:
-        z, a: ``(S, samples, units)``.
-        native: whether by the lab's kernels (float32, contiguous, on the CPU).
-    """
+@cache
+def sought(activation: Activation, samples: int) -> kernels.Sought:
+    """What is looked for in a layer, in the words of the kernels."""
     ends = {end for ends in (*activation.flat_where, *activation.linear_where) for end in ends}
     thresholds = sorted({end for end in ends if math.isfinite(end)} | {0.0})
     middle = sum(activation.bounds) / 2 if activation.bounds is not None else 0.0
-    samples = z.shape[1]
-    if native:
-        parts = math.gcd(samples, PARTS)
-        found, doubtful = kernels.look(z, a, thresholds, middle, parts, VARYING, FAR)
-        fields = dict(zip(kernels.FIELDS, found, strict=False))
-        above = dict(zip(thresholds, found[len(fields) :], strict=True))
-        return Look(samples, above, **fields, may_copy=doubtful)
-    above = {threshold: count_above(z, threshold) for threshold in thresholds}
+    return kernels.Sought(samples, tuple(thresholds), middle, math.gcd(samples, PARTS), VARYING, FAR)
+
+
+def look(z: Tensor, a: Tensor, activation: Activation) -> Look:
+    """Looks at a layer, ``(S, samples, units)``, in any dtype on any device."""
+    wanted = sought(activation, a.shape[1])
+    above = {threshold: count_above(z, threshold) for threshold in wanted.thresholds}
     spread = Spread.of(a)
     size = a.abs().mean(1).to(torch.float64)
-    away = size if middle == 0 else (a - middle).abs().mean(1).to(torch.float64)
-    return Look(samples, above, spread.low, spread.high, spread.mean, spread.variance, size, away, may_copy(spread))
+    away = size if wanted.middle == 0 else (a - wanted.middle).abs().mean(1).to(torch.float64)
+    return Look(
+        *(z.shape[1], above, spread.low, spread.high, spread.mean, spread.variance, size, away),
+        may_copy=may_copy(spread, wanted.parts),
+    )

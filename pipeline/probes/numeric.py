@@ -1,12 +1,26 @@
 """What several probes do to stay exact and cheap: scaling before squaring, quotients of zeros,
 counts, spreads and singular values of whole stacks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["CONSTANT_TOLERANCE", "Spread", "centred", "count_above", "quotient", "scaled", "singular_values"]
+from pipeline.stack import ROW_BLOCK
+
+__all__ = [
+    "CONSTANT_TOLERANCE",
+    "Spread",
+    "centred",
+    "count_above",
+    "elementwise",
+    "norms",
+    "quotient",
+    "scaled",
+    "singular_values",
+    "variances",
+]
 
 # The precision of float32, in which activations are computed.
 CONSTANT_TOLERANCE = 1e-7
@@ -33,6 +47,29 @@ def quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
     """The quotient, and 0 where the denominator is 0."""
     zero = denominator == 0
     return torch.where(zero, 0.0, numerator / torch.where(zero, 1.0, denominator))
+
+
+def elementwise(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """``function`` of ``(S, ...)``, with the same bits whatever shares the stack.
+
+    Kernels round otherwise in the last few elements of a tensor, so each member gets whole blocks.
+    """
+    flat = values.flatten(1) if values.ndim > 1 else values[:, None]
+    blocks = torch.nn.functional.pad(flat, (0, -flat.shape[1] % ROW_BLOCK))
+    return function(blocks)[:, : flat.shape[1]].reshape(values.shape)
+
+
+def norms(tensors: Tensor) -> Tensor:
+    """Of each member's tensor ``(S, ...)``, in float64. Scaled before squaring: a gradient of 1e-200 is one."""
+    flat = tensors.flatten(1).to(torch.float64)
+    largest = flat.abs().amax(1)
+    return largest * (flat / torch.where(largest > 0, largest, 1.0)[:, None]).square().sum(1).sqrt()
+
+
+def variances(tensors: Tensor) -> Tensor:
+    """Of the entries of each member's tensor ``(S, ...)``, in float64; ``var`` rounds otherwise for a stack of one."""
+    flat = tensors.flatten(1).to(torch.float64)
+    return (flat - flat.mean(1, keepdim=True)).square().mean(1)
 
 
 def count_above(values: Tensor, threshold: float) -> Tensor:

@@ -6,7 +6,7 @@ Each is divided by the largest value it can have, so that 1 means "as many as th
 import torch
 from torch import Tensor
 
-from pipeline.probes.numeric import centred, quotient, scaled
+from pipeline.probes.numeric import centred, elementwise, quotient, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
 from pipeline.probes.state import LayerState
 
@@ -33,7 +33,8 @@ def effective_rank(layer: LayerState) -> Tensor:
     values = layer.singular_values
     total = values.sum(-1)
     p = values / torch.where(total > 0, total, 1.0)[:, None]
-    rank = torch.exp(torch.special.entr(p).sum(-1)) / values.shape[-1]
+    entropy = elementwise(torch.special.entr, p).sum(-1)
+    rank = elementwise(torch.exp, entropy) / values.shape[-1]
     return torch.where(total > 0, rank, 0.0)
 
 
@@ -66,6 +67,7 @@ def stable_rank(layer: LayerState) -> Tensor:
         "activations diag(98, 1, 1): (2 / 3); the identity of size 4: 4 / 4",
         "Kumar et al. call it the effective rank, take the last hidden layer's features alone and don't divide.",
     ),
+    signals=True,
 )
 def srank(layer: LayerState) -> Tensor:
     assert layer.a is not None
@@ -88,6 +90,7 @@ def srank(layer: LayerState) -> Tensor:
         "multineuronal dimensionality, dynamics and measurement'",
         "two uncorrelated units of equal variance: 1; of variances 3 and 1: (16 / 10) / 2",
     ),
+    signals=True,
 )
 def participation_ratio(layer: LayerState) -> Tensor:
     assert layer.a is not None

@@ -52,8 +52,8 @@ def effective_width(layer: LayerState) -> Tensor:
     headline=True,
 )
 def functional_width(layer: LayerState) -> Tensor:
-    assert layer.a is not None
-    return functional_share(layer.a, layer.look.low, layer.look.high, layer.look.may_copy)
+    look = layer.look
+    return functional_share(look.low, look.high, look.may_copy, layer.activations)
 
 
 @layer_probe(
@@ -70,7 +70,7 @@ def functional_width(layer: LayerState) -> Tensor:
 )
 def row_cosine(layer: LayerState) -> Tensor:
     n = layer.units
-    zeros = (layer.weight == 0).all(-1).sum(-1).to(torch.float64)
+    zeros = (layer.weight.abs().amax(-1) == 0).sum(-1).to(torch.float64)
     total = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
     return (total + zeros * (zeros - 1)) / max(n * (n - 1), 1)
 
@@ -145,6 +145,7 @@ def gradient_copies(layer: LayerState) -> Tensor:
         "their spread to that over all units, for activations and back-propagated gradients. Here nobody is known to "
         "be a clone: each unit is compared with the one nearest to it, relative to its own variance.",
     ),
+    signals=True,
 )
 def cloning_r2(layer: LayerState) -> Tensor:
     assert layer.a is not None

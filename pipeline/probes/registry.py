@@ -19,6 +19,7 @@ __all__ = [
     "Pool",
     "Probe",
     "layer_probe",
+    "needs_signals",
     "network_probe",
     "preset",
 ]
@@ -88,11 +89,13 @@ class LayerProbe(Probe):
     Attributes:
         pool: how the network's value is made.
         output_too: whether the output layer is measured as well as the hidden ones.
+        signals: whether it needs z or a themselves, more than a ``Look`` at them.
     """
 
     measure: Callable[[LayerState], Tensor | None]
     pool: Pool
     output_too: bool
+    signals: bool
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,12 @@ def layer_probe(
     headline: bool = False,
     need: Need = Need.NOTHING,
     output_too: bool = False,
+    signals: bool = False,
 ) -> Callable[[LayerMeasure], LayerMeasure]:
     """Registers a measurement of each layer."""
 
     def register(measure: LayerMeasure) -> LayerMeasure:
-        PROBES[name] = LayerProbe(name, cost, about, headline, need, measure, pool, output_too)
+        PROBES[name] = LayerProbe(name, cost, about, headline, need, measure, pool, output_too, signals)
         return measure
 
     return register
@@ -138,6 +142,12 @@ def network_probe(
         return measure
 
     return register
+
+
+def needs_signals(probes: Sequence[str]) -> bool:
+    """Whether any of ``probes`` does."""
+    chosen = [PROBES[name] for name in probes]
+    return any(probe.signals for probe in chosen if isinstance(probe, LayerProbe))
 
 
 def preset(name: str) -> Sequence[str]:

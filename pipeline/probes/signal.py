@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.probes.numeric import centred, quotient
+from pipeline.probes.numeric import centred, elementwise, norms, quotient
 from pipeline.probes.registry import About, Cost, Need, Pool, layer_probe, network_probe
 from pipeline.probes.state import LayerState, Snapshot
 
@@ -21,12 +21,7 @@ __all__ = [
 
 def _gradient_norm(layer: LayerState) -> Tensor:
     """Norm of the gradient by all the layer's parameters, ``(S,)``."""
-    gradient = layer.gradient_rows.to(torch.float64).flatten(1)
-    # Scaled before squaring: gradients of 1e-200 are still gradients.
-    largest = gradient.abs().amax(1)
-    scale = torch.where(largest > 0, largest, 1.0)
-    norm: Tensor = scale * (gradient / scale[:, None]).square().sum(1).sqrt()
-    return norm
+    return norms(torch.stack([layer.gradient_size[0], norms(layer.bias_gradient)], 1))
 
 
 @network_probe(
@@ -107,9 +102,7 @@ def activation_variance(layer: LayerState) -> Tensor:
     output_too=True,
 )
 def gradient_variance(layer: LayerState) -> Tensor:
-    # In float64: squares of 1e-25 are too small for float32. torch's own `var` rounds otherwise for a stack of one.
-    gradient = layer.gradient.to(torch.float64).flatten(1)
-    return (gradient - gradient.mean(1, keepdim=True)).square().mean(1)
+    return layer.gradient_size[1]
 
 
 def _jacobian_values(snapshot: Snapshot) -> Tensor | None:
@@ -159,8 +152,9 @@ def jacobian_condition(snapshot: Snapshot) -> Tensor | None:
     if values is None:
         return None
     largest, smallest = values[..., 0], values[..., -1]
-    logarithm = torch.where(smallest == 0, torch.inf, largest.log() - smallest.log())
-    return logarithm.mean(1).exp()
+    logarithm = elementwise(torch.log, largest) - elementwise(torch.log, smallest)
+    mean = torch.where(smallest == 0, torch.inf, logarithm).mean(1)
+    return elementwise(torch.exp, mean)
 
 
 @layer_probe(
@@ -175,6 +169,7 @@ def jacobian_condition(snapshot: Snapshot) -> Tensor | None:
         "CKA with other kernels, and the debiased estimator, give other numbers.",
     ),
     need=Need.START,
+    signals=True,
 )
 def cka_to_start(layer: LayerState) -> Tensor | None:
     if layer.start is None:

@@ -1,7 +1,7 @@
 """Takes a snapshot of a whole stack on the probe batch: one forward and backward pass."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.func import functional_call, grad, vjp, vmap
 
 from pipeline.layers import Layer, Recorder, activation_paths
+from pipeline.probes.look import Look, sought
 from pipeline.probes.state import LayerState, Snapshot
-from pipeline.stack import ROW_BLOCK, Parameters, Signals, Stack, padded_size
+from pipeline.stack import ROW_BLOCK, Parameters, Pass, Stack, padded_size
 
 __all__ = ["sample_step", "snapshot_of", "take_snapshot"]
 
@@ -30,6 +31,7 @@ def take_snapshot(
     layer_ratios: Mapping[str, Tensor] | None = None,
     jacobian: bool = False,
     slope: Tensor | None = None,
+    signals: bool = True,
 ) -> Snapshot:
     """Measures a stack on the probe batch ``x (rows, *input_shape)``, ``y (rows,)``.
 
@@ -38,6 +40,7 @@ def take_snapshot(
         jacobian: whether to take it, on the first ``JACOBIAN_ROWS`` rows.
         slope: the gradient by the logits, ``(rows, classes)``, of a loss that is linear in them,
             in place of the cross-entropy with ``y``.
+        signals: whether z and a of the layers are wanted themselves (``needs_signals``).
     """
     recorder = Recorder(stack.module, activation_paths(stack.module))
     stack.module.eval()
@@ -49,46 +52,36 @@ def take_snapshot(
         loss = torch.nn.functional.cross_entropy(logits, y) if slope is None else (slope * logits).sum()
         return loss, signals
 
-    found = stack.signals(x, y, slope)
-    native = found is not None
-    if found is None:
+    wanted = [sought(layer.activation, len(x)) for layer in layers if layer.activation is not None]
+    passed = stack.passed(x, y, wanted, slope, signals)
+    if passed is None:
         parameters, buffers = _padded(stack, len(x))
         batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
-        found = vmap(grad(one, has_aux=True))(parameters, buffers, batch)
-    gradients, signals = found
+        passed = Pass(*vmap(grad(one, has_aux=True))(parameters, buffers, batch))
     jacobians = _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None
-    return snapshot_of(stack, layers, gradients, signals, update_ratio, layer_ratios or {}, jacobians, native)
+    return snapshot_of(stack, layers, passed, update_ratio, layer_ratios or {}, jacobians)
 
 
 def snapshot_of(
     stack: Stack,
     layers: Sequence[Layer],
-    gradients: Parameters,
-    signals: Signals,
+    passed: Pass,
     update_ratio: Tensor | None = None,
     layer_ratios: Mapping[str, Tensor] = MappingProxyType({}),
     jacobian: Tensor | None = None,
-    native: bool = False,
 ) -> Snapshot:
     """A snapshot made of what a forward and backward pass on the probe batch gave.
 
     Args:
-        gradients: of each member's loss by its parameters, ``{name: (S, *shape)}``.
-        signals: of the calls that ``layers`` count. Padding at the end of S is left out.
-        update_ratio, layer_ratios, jacobian, native: as ``Snapshot`` and ``LayerState`` have them.
+        passed: by ``stack``; padding at the end of S is left out.
+        update_ratio, layer_ratios, jacobian: as ``Snapshot`` and ``LayerState`` have them.
     """
-    states = [_state(layer, stack, gradients, signals) for layer in layers]
-    finite = [_finite(t) for state in states for t in _checked(state)]
-    valid = torch.stack(finite).all(0) if finite else torch.ones(len(stack), dtype=torch.bool)
+    states = [_state(layer, stack, passed) for layer in layers]
+    valid = passed.finite if passed.finite is not None else _valid(states, len(stack))
     states = [_zeroed(state, valid) for state in states]
     weights = {layer.weight: state.weight for layer, state in zip(layers, states, strict=True)}
     states = [
-        replace(
-            state,
-            outgoing=_outgoing(layer, state.units, weights),
-            update_ratio=layer_ratios.get(layer.name),
-            native=native,
-        )
+        replace(state, outgoing=_outgoing(layer, state.units, weights), update_ratio=layer_ratios.get(layer.name))
         for layer, state in zip(layers, states, strict=True)
     ]
     return Snapshot(states, valid, update_ratio, jacobian)
@@ -133,9 +126,10 @@ def _tensors(state: LayerState) -> dict[str, Tensor]:
     return {name: t for name, t in vars(state).items() if isinstance(t, Tensor)}
 
 
-def _checked(state: LayerState) -> list[Tensor]:
-    """What may not be finite; activations of finite pre-activations are."""
-    return [t for name, t in _tensors(state).items() if name != "a"]
+def _valid(states: Sequence[LayerState], members: int) -> Tensor:
+    """Which members are finite, ``(S,)``; activations of finite pre-activations are."""
+    checked = [_finite(t) for state in states for name, t in _tensors(state).items() if name != "a"]
+    return torch.stack(checked).all(0) if checked else torch.ones(members, dtype=torch.bool)
 
 
 def _finite(tensor: Tensor) -> Tensor:
@@ -150,17 +144,20 @@ def _zeroed(state: LayerState, valid: Tensor) -> LayerState:
     return replace(state, **keep)  # type: ignore[arg-type]
 
 
-def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: Signals) -> LayerState:
-    count = len(stack)
+def _state(layer: Layer, stack: Stack, passed: Pass) -> LayerState:
+    count, gradients = len(stack), passed.gradients
 
     def flat(tensors: Parameters, name: str) -> Tensor:
         return tensors[name][:count].detach().flatten(2)
 
     weight = flat(stack.parameters, layer.weight)
     no_bias = weight.new_zeros(weight.shape[:2])
-    z, a = (None, None)
-    if layer.hidden:
-        z, a = (_by_unit(t[:count], weight.shape[1]) for t in signals[layer.call])
+    z, a, looked, again = None, None, None, None
+    if layer.activation is not None and passed.signals:
+        z, a = (_by_unit(t[:count], weight.shape[1]) for t in passed.signals[layer.call])
+    if layer.activation is not None and passed.found is not None:
+        looked = Look.of(passed.found[layer.call])
+        again = _again(passed, layer.call)
     return LayerState(
         name=layer.name,
         activation=layer.activation,
@@ -170,7 +167,15 @@ def _state(layer: Layer, stack: Stack, gradients: Parameters, signals: Signals) 
         bias_gradient=gradients[layer.bias][:count] if layer.bias else no_bias,
         z=z,
         a=a,
+        native=passed.found is not None,
+        looked=looked,
+        again=again,
     )
+
+
+def _again(passed: Pass, call: int) -> Callable[[Tensor], Tensor] | None:
+    compute = passed.again
+    return None if compute is None else lambda members: compute(members)[call][1]
 
 
 def _by_unit(signal: Tensor, units: int) -> Tensor:

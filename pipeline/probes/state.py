@@ -1,6 +1,6 @@
 """What probes look at: the layers of S networks at one step, and what several probes share of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from pipeline import native as kernels
 from pipeline.activations import Activation
 from pipeline.probes.copies import row_shares
 from pipeline.probes.look import Look, look
-from pipeline.probes.numeric import singular_values
+from pipeline.probes.numeric import elementwise, norms, singular_values, variances
 
 __all__ = ["LayerState", "Snapshot"]
 
@@ -26,8 +26,9 @@ class LayerState:
     Attributes:
         weight: ``(S, units, fan_in)``. gradient: of the loss by it, the same shape.
         bias: ``(S, units)``, zeros where the layer has none. bias_gradient: likewise.
-        z: pre-activations ``(S, samples, units)``; None for the output layer. Positions of
-            a feature map count as samples, not all of them where they are many (``sample_step``).
+        z: pre-activations ``(S, samples, units)``; None for the output layer, and where nobody
+            wants them but the kernels, which looked. Positions of a feature map count as samples, not
+            all of them where they are many (``sample_step``).
         a: activations, the same shape.
         outgoing: what of the weights that read them belongs to each unit, ``(S, units, n)``;
             None where anything but pooling of each channel or flattening stands between.
@@ -35,6 +36,8 @@ class LayerState:
             None before the first step.
         start: the activations at step 0; None unless they were asked for.
         native: whether the lab's kernels look at it: all is float32, contiguous and on the CPU.
+        looked: at z and a, if they were already.
+        again: computes the activations of some members, ``(k,)`` by their numbers, if they aren't kept.
     """
 
     name: str
@@ -49,6 +52,8 @@ class LayerState:
     update_ratio: Tensor | None = None
     start: Tensor | None = None
     native: bool = False
+    looked: Look | None = None
+    again: Callable[[Tensor], Tensor] | None = None
 
     @property
     def units(self) -> int:
@@ -57,10 +62,28 @@ class LayerState:
     @cached_property
     def look(self) -> Look:
         """What z and a are like; hidden layers only."""
+        if self.looked is not None:
+            return self.looked
         assert self.activation is not None
         assert self.z is not None
         assert self.a is not None
-        return look(self.z, self.a, self.activation, self.native)
+        return look(self.z, self.a, self.activation)
+
+    def activations(self, members: Tensor) -> Tensor:
+        """Of some members, ``(k,)`` by their numbers: ``(k, samples, units)``; hidden layers only."""
+        if self.a is not None:
+            return self.a[members]
+        assert self.again is not None
+        return self.again(members)
+
+    @cached_property
+    def mean_slope(self) -> Tensor:
+        """Of phi'(z) over samples, ``(S, units)`` in float64; hidden layers only."""
+        if self.look.mean_slope is not None:
+            return self.look.mean_slope
+        assert self.activation is not None
+        assert self.z is not None
+        return elementwise(self.activation.slope, self.z).mean(1).to(torch.float64)
 
     @cached_property
     def flat(self) -> Tensor:
@@ -77,6 +100,14 @@ class LayerState:
     def singular_values(self) -> Tensor:
         """Of the weight, up to a factor: ``(S, min(units, fan_in))`` in float64, rising."""
         return kernels.singular_values(self.weight) if self.native else singular_values(self.weight)
+
+    @cached_property
+    def gradient_size(self) -> tuple[Tensor, Tensor]:
+        """Norm of the gradient by the weight, and variance of its entries, each ``(S,)`` in float64."""
+        if self.native:
+            squares, variance = kernels.sums(self.gradient)
+            return squares.sqrt(), variance
+        return norms(self.gradient), variances(self.gradient)
 
     @property
     def gradient_rows(self) -> Tensor:

@@ -100,7 +100,7 @@ def stack_symmetry(stack: Stack, layers: Sequence[Layer], sample: Tensor) -> lis
     Args:
         sample: a batch of inputs, ``(rows, *input_shape)``.
     """
-    if not is_chain(stack.module, layers, sample):
+    if not (stack.native or is_chain(stack.module, layers, sample)):
         return None
     parameters = {name: p[: len(stack)].detach() for name, p in stack.parameters.items()}
     arrays = {name: p.to("cpu", torch.float64).numpy() for name, p in parameters.items()}

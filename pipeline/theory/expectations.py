@@ -5,6 +5,9 @@ doubled until two successive values agree. A kink at 0 (ReLU, softsign) or a var
 large that a smooth function looks like a step defeats it; then the integral is taken
 piecewise by Gauss-Legendre, in one dimension on either side of 0, in two dimensions in
 polar coordinates, sector by sector between the lines u1 = 0 and u2 = 0.
+
+In two dimensions Mehler's formula makes one of two: with a_k = E[f(sqrt(q) z) h_k(z)], h_k the
+normalised Hermite polynomials, E[f(u1) g(u2)] = sum_k c^k a_k b_k.
 """
 
 import math
@@ -14,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import roots_hermitenorm, roots_legendre
 
-__all__ = ["Function", "expect", "expect_pair"]
+__all__ = ["Function", "expect", "expect_each", "expect_pair"]
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -30,6 +33,19 @@ PANEL_NODES = 24
 def _hermite(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     x, w = roots_hermitenorm(nodes)
     return x, w / math.sqrt(2 * math.pi)
+
+
+@lru_cache(maxsize=16)
+def _projection(nodes: int) -> np.ndarray:
+    """What makes a function's values at the nodes its first coefficients a_k, ``(nodes, nodes)``."""
+    x, w = _hermite(nodes)
+    root = np.sqrt(w)
+    # The polynomials times the root of the weight, so that neither overflows.
+    basis = [root, x * root]
+    for k in range(1, nodes - 1):
+        basis.append((x * basis[k] - math.sqrt(k) * basis[k - 1]) / math.sqrt(k + 1))
+    projection: np.ndarray = np.stack(basis) * root
+    return projection
 
 
 @lru_cache(maxsize=256)
@@ -63,6 +79,16 @@ def expect(f: Function, q: float, kinked: bool = False) -> float:
     return found if found is not None else _in_panels(f, scale)
 
 
+def expect_each(f: Function, q: np.ndarray, kinked: bool = False) -> np.ndarray:
+    """``expect`` for each of several variances, ``(n,)``."""
+    scale = np.sqrt(q)[:, None]
+    rough, fine = ((w * f(scale * x)).sum(1) for x, w in (_hermite(FIRST_NODES), _hermite(2 * FIRST_NODES)))
+    settled = (np.abs(fine - rough) <= TOLERANCE * np.maximum(1.0, np.abs(fine))) & (not kinked)
+    found: np.ndarray = fine
+    found[~settled] = [expect(f, float(own), kinked) for own in q[~settled]]
+    return found
+
+
 def expect_pair(f: Function, g: Function, q: float, c: float, kinked: bool = False) -> float:
     """E[f(u1) g(u2)] for u1, u2 ~ N(0, q) with correlation c.
 
@@ -70,12 +96,13 @@ def expect_pair(f: Function, g: Function, q: float, c: float, kinked: bool = Fal
         q: variance, >= 0. c: in [-1, 1].
         kinked: f and g are smooth except at 0.
     """
-    scale, s = math.sqrt(q), math.sqrt(max(0.0, 1 - c * c))
+    scale = math.sqrt(q)
 
     def at(nodes: int) -> float:
-        x, w = _hermite(nodes)
-        inner = g(scale * (c * x[:, None] + s * x)) @ w
-        return float(np.sum(w * f(scale * x) * inner))
+        x, projection = scale * _hermite(nodes)[0], _projection(nodes)
+        a = projection @ f(x)
+        b = a if g is f else projection @ g(x)
+        return float(np.sum(c ** np.arange(nodes) * a * b))
 
     found = None if kinked else _converged(at, LAST_PAIR_NODES)
     return found if found is not None else _pair_in_sectors(f, g, scale, c)

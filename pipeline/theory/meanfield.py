@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import brentq
 
-from pipeline.theory.expectations import expect, expect_pair
+from pipeline.theory.expectations import expect, expect_each, expect_pair
 from pipeline.theory.nonlinearities import NONLINEARITIES, Nonlinearity
 
 __all__ = ["DEPTH_SCALES", "MeanField", "critical_sigma_w2"]
@@ -22,6 +22,7 @@ DEPTH_SCALES = 6
 
 SMALLEST, LARGEST = 1e-16, 1e12  # variances taken for 0 and for infinity
 STEP = 1.1  # of the scans that bracket a root
+RUNGS = 48  # steps of a scan at a time
 ROOT = {"xtol": 1e-14, "rtol": 8.9e-16, "maxiter": 200}
 # Closer than this to correlation 1, rounding decides the sign of C(c) - c.
 NEAR_ONE = 1e-7
@@ -62,13 +63,21 @@ class MeanField:
         if drift == 0:
             return 1.0
         step = STEP if drift > 0 else 1 / STEP
-        near, far = 1.0, step
-        while SMALLEST < far < LARGEST:
-            if (self.variance_map(far) - far) * drift <= 0:
-                low, high = sorted((near, far))
+        near = 1.0
+        while SMALLEST < near < LARGEST:
+            rungs = near * step ** np.arange(RUNGS + 1)
+            drifts = self._variance_maps(rungs[1:]) - rungs[1:]
+            crossed = np.flatnonzero(drifts * drift <= 0)
+            if crossed.size:
+                low, high = sorted(rungs[crossed[0] : crossed[0] + 2])
                 return float(brentq(lambda q: self.variance_map(q) - q, low, high, **ROOT))
-            near, far = far, far * step
+            near = float(rungs[-1])
         return math.inf if drift > 0 else 0.0
+
+    def _variance_maps(self, q: np.ndarray) -> np.ndarray:
+        phi = self.phi
+        maps: np.ndarray = self.sigma_w2 * expect_each(lambda u: phi.value(u) ** 2, q, phi.kinked) + self.sigma_b2
+        return maps
 
     def slope_product(self, c: float) -> float:
         """sigma_w^2 E[phi'(u1) phi'(u2)] at q* and correlation c: the correlation map's slope."""

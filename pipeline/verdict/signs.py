@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pipeline.layers import Layer, is_sequential
 from pipeline.probes import LayerState, Snapshot, take_snapshot
-from pipeline.stack import ROW_BLOCK, Stack
+from pipeline.probes.numeric import norms
+from pipeline.stack import Stack
 from pipeline.symmetry import Symmetry, chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
@@ -90,8 +91,8 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     residual = torch.nn.functional.one_hot(y, classes).to(x.dtype)
     residual = residual - residual.mean(0)
     symmetry = stack_symmetry(stack, layers, x[:2])
-    start = take_snapshot(stack, layers, x, y)
-    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x))
+    start = take_snapshot(stack, layers, x, y, signals=False)
+    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x), signals=False)
     hidden = start.hidden
     units = tuple(layer.units for layer in hidden)
     sequential = symmetry is not None or is_sequential(stack.module, layers, x[:2])
@@ -130,7 +131,7 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
 def _gradients(of: Snapshot, stack: Stack, layers: Sequence[Layer]) -> list[Tensor]:
     """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
     pairs = zip(of.layers, layers, strict=True)
-    return [_norm(state.gradient) * (layer.weight in stack.trainable) for state, layer in pairs]
+    return [state.gradient_size[0] * (layer.weight in stack.trainable) for state, layer in pairs]
 
 
 def _widths(
@@ -160,24 +161,11 @@ def _seen_apart(of: Snapshot) -> tuple[int, ...]:
 
 def _mean_slope(layer: LayerState) -> Tensor:
     """Of phi'(z) over samples and units, ``(S,)``."""
-    assert layer.activation is not None
-    assert layer.z is not None
-    z = layer.z.flatten(1)
-    # In whole blocks a member's slopes don't depend on where it sits in the stack.
-    blocks = torch.nn.functional.pad(z, (0, -z.shape[1] % ROW_BLOCK))
-    slopes = layer.activation.slope(blocks)[:, : z.shape[1]].reshape(layer.z.shape)
-    return slopes.mean(1).to(torch.float64).mean(1)
+    return layer.mean_slope.mean(1)
 
 
 def _typical(weight: Tensor) -> Tensor:
-    return _norm(weight) / math.sqrt(min(weight.shape[1:]))
-
-
-def _norm(tensors: Tensor) -> Tensor:
-    """Of each member's tensor, ``(S,)``. Scaled before squaring: gradients of 1e-200 are still gradients."""
-    flat = tensors.flatten(1).to(torch.float64)
-    largest = flat.abs().amax(1)
-    return largest * (flat / torch.where(largest > 0, largest, 1.0)[:, None]).square().sum(1).sqrt()
+    return norms(weight) / math.sqrt(min(weight.shape[1:]))
 
 
 def _mean_square(tensors: Tensor) -> Tensor:
