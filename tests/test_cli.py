@@ -32,7 +32,7 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
     [
         (["fly"], "'fly' is no verb"),
         (["train", "--fast"], "--fast: not a flag of train"),
-        (["train", "weight_init=foo"], "weight_init=foo: must be one of column_tied, constant, glorot_normal"),
+        (["train", "weight_init=foo"], "weight_init=foo: must be one of column_tied, constant, delta_orthogonal"),
         (["train", "model.dropout=1.0"], "model.dropout=1.0: must be less than 1"),
         (["symmetry", "model.dropout=-0.1"], "model.dropout=-0.1: must be greater than or equal to 0"),
         (["train", "weight_init.scale=-1"], "weight_init.scale=-1: must be greater than or equal to 0"),
