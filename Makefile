@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep train diagnose symmetry answers report ui theory status metrics test test-fast lint format lock clean
+.PHONY: help install sweep train diagnose symmetry answers report ui theory status metrics bench test test-fast lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ theory: $(READY) ## mean-field figures at a point: make theory ARGS="activation=
 
 status: $(READY) ## list the studies and their trials
 	@$(BIN)/initlab status $(ARGS)
+
+bench: $(READY) ## measure the table in benchmarks/RESULTS.md (hours); some rows: make bench ARGS="row=digits,cnn"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: $(READY) ## run all tests
 	@$(BIN)/pytest $(ARGS)

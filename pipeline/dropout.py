@@ -6,7 +6,7 @@ stream "dropout" of the member's seed, and reach it as buffers with a leading ax
 Srivastava et al. 2014, sec. 4; kept values are scaled by 1 / (1 - p), as torch does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,15 @@ class Masks:
         self.size = len(seeds)
         self._shapes: dict[str, list[torch.Size]] = {}
         self._measured: torch.Size | None = None
+
+    def states(self) -> dict[int, Tensor]:
+        """Where each seed's stream is."""
+        return {seed: generator.get_state() for seed, generator in self.generators.items()}
+
+    def resume(self, states: Mapping[int, Tensor]) -> None:
+        """Goes on from there."""
+        for seed, generator in self.generators.items():
+            generator.set_state(states[seed])
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """New masks for a batch ``x (rows, *input_shape)``, ``{buffer's name: (S, *shape)}``."""

@@ -6,7 +6,7 @@ activation is seen when it is a module (``nn.Tanh``), not a function call (``F.t
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.activations import Activation, activation_of
 
-__all__ = ["Layer", "Recorder", "activation_paths", "is_sequential", "trace_layers"]
+__all__ = ["Layer", "Recorder", "activation_paths", "is_sequential", "rows_of", "trace_layers"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ POOLINGS = (
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
 )
+
+
+def rows_of(parameters: Mapping[str, Tensor], layer: Layer) -> Tensor:
+    """Incoming row and bias of each unit, ``(S, units, fan_in + 1)``; without the latter where the layer has none."""
+    weight = parameters[layer.weight].detach().flatten(2)
+    return weight if layer.bias is None else torch.cat([weight, parameters[layer.bias].detach()[..., None]], -1)
 
 
 def _is_weighted(module: nn.Module) -> bool:

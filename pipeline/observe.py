@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pipeline.dataset import Dataset
+from pipeline.execution import Steps
 from pipeline.layers import Layer
 from pipeline.plan import Plan
 from pipeline.probes import PROBES, Need, log_spaced, measure, take_snapshot
@@ -15,7 +17,7 @@ from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
 
-__all__ = ["Observer", "probe_batch", "update_ratio"]
+__all__ = ["Observer", "Seen", "probe_batch", "update_ratios"]
 
 
 def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -25,29 +27,73 @@ def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
     return data.x_train[:rows], data.y_train[:rows]
 
 
-class Observer:
-    """Fills one record a member. Looks at a stack, never changes it."""
+@dataclass(frozen=True)
+class Seen:
+    """What an observer knows of some members, one entry each, between two epochs."""
 
-    def __init__(self, stack: Stack, layers: list[Layer], data: Dataset, plan: Plan) -> None:
-        self.stack, self.layers, self.data, self.plan = stack, layers, data, plan
-        self.records = [MemberRecord(seed=0) for _ in range(len(stack))]
-        symmetry = stack_symmetry(stack, layers, data.x_train[:2])
-        self.clock = TieClock(stack, layers, [found.classes if found else None for found in symmetry or []])
-        self.settled = symmetry is not None
+    records: list[MemberRecord]
+    predicted: list[float]
+    first_bad: Tensor
+    start: dict[str, Tensor]
+    clock: TieClock
+    settled: bool
+
+    def take(self, members: Sequence[int]) -> "Seen":
+        """Of some of the members, in their order."""
+        chosen = list(members)
+        return Seen(
+            [self.records[i] for i in chosen],
+            [self.predicted[i] for i in chosen] if self.predicted else [],
+            self.first_bad[chosen],
+            {name: a[chosen] for name, a in self.start.items()},
+            self.clock.take(chosen),
+            self.settled,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Seen"], stack: Stack) -> "Seen":
+        """Of the members of several, which ``stack`` now holds in their order."""
+        return cls(
+            [record for part in parts for record in part.records],
+            [width for part in parts for width in part.predicted],
+            torch.cat([part.first_bad for part in parts]),
+            {name: torch.cat([part.start[name] for part in parts]) for name in parts[0].start},
+            TieClock.joined([part.clock for part in parts], stack),
+            parts[0].settled,
+        )
+
+
+class Observer:
+    """Fills one record a member. Looks at a stack, never changes it.
+
+    Args:
+        seen: what was seen before, of members that go on; without, they are at their start.
+        step: how many steps they have taken.
+    """
+
+    def __init__(
+        self, stack: Stack, layers: list[Layer], data: Dataset, plan: Plan, seen: Seen | None = None, step: int = 0
+    ) -> None:
+        self.stack, self.layers, self.data, self.plan, self.step = stack, layers, data, plan, step
+        self.last_step = plan.epochs * (len(data.x_train) // plan.batch_size)
+        self.probe_steps = set(log_spaced(self.last_step, plan.probe_points))
+        self.update_ratio: Tensor | None = None
+        self.layer_ratios: dict[str, Tensor] = {}
+        self.seen = seen or self._first_look()
+        self._reset_running()
+        if seen is None:
+            self._look_before()
+
+    def _first_look(self) -> Seen:
+        stack, count = self.stack, len(self.stack)
+        symmetry = stack_symmetry(stack, self.layers, self.data.x_train[:2])
+        clock = TieClock(stack, self.layers, [found.classes if found else None for found in symmetry or []])
         # Of what is trained: float32 parameters, as they are rounded.
         # Dropout breaks ties that deterministic training keeps, so that under it nothing is bound.
         bound = [] if stack.masks.places else symmetry or []
-        self.predicted = [chain_prediction(found, layers).width if found else math.nan for found in bound]
-        steps = plan.epochs * (len(data.x_train) // plan.batch_size)
-        self.probe_steps = set(log_spaced(steps, plan.probe_points))
-        self.last_step = steps
-        self.step = 0
-        self.first_bad = torch.zeros(len(stack), dtype=torch.int64)
-        self.update_ratio: Tensor | None = None
-        self.layer_ratios: dict[str, Tensor] = {}
-        self.start: dict[str, Tensor] = {}
-        self._reset_running()
-        self._look_before()
+        predicted = [chain_prediction(found, self.layers).width if found else math.nan for found in bound]
+        records = [MemberRecord(seed=0) for _ in range(count)]
+        return Seen(records, predicted, torch.zeros(count, dtype=torch.int64), {}, clock, symmetry is not None)
 
     def _reset_running(self) -> None:
         zeros = torch.zeros(len(self.stack), dtype=torch.float64)
@@ -59,37 +105,47 @@ class Observer:
         self._add("train/accuracy", train_accuracy)
         self._validate()
         self._probe()
-        for i, record in enumerate(self.records):
+        for i, record in enumerate(self.seen.records):
             record.init = {name: curve[0] for name, curve in record.curves.items()}
             record.init |= self._symmetry(i)
 
     def _symmetry(self, member: int) -> dict[str, float]:
-        found = {"symmetry/broken_step": float(self.clock.broken_step[member])}
-        if self.predicted:
-            found["symmetry/predicted_width"] = self.predicted[member]
+        found = {"symmetry/broken_step": float(self.seen.clock.broken_step[member])}
+        if self.seen.predicted:
+            found["symmetry/predicted_width"] = self.seen.predicted[member]
         return found
 
     def _breaks(self, member: int) -> dict[str, float]:
         """When ties broke, which before the first step is never."""
-        found = {"symmetry/first_break": float(self.clock.first_break[member])}
-        if self.settled:
-            found["symmetry/lasting_break"] = float(self.clock.lasting_break[member])
+        found = {"symmetry/first_break": float(self.seen.clock.first_break[member])}
+        if self.seen.settled:
+            found["symmetry/lasting_break"] = float(self.seen.clock.lasting_break[member])
         return found
 
-    def after_step(self, loss: Tensor, logits: Tensor, y: Tensor, updates: Parameters) -> None:
-        """Call after every step of the optimiser, with what it was made from."""
-        self.step += 1
-        count = len(self.stack)
-        loss = loss[:count].detach().cpu().to(torch.float64)
-        self.running_loss += loss
-        self.running_hits += (logits[:count].argmax(-1) == y[:count]).sum(-1).cpu()
-        self.running_rows += y.shape[1]
-        bad = ~loss.isfinite() & (self.first_bad == 0)
-        self.first_bad[bad] = self.step
-        self.clock.tick(self.step)
-        if self.step == 1 or self.step in self.probe_steps:
-            self.update_ratio = update_ratio(self.stack, updates, self.layers)
-            self.layer_ratios = {layer.name: update_ratio(self.stack, updates, [layer]) for layer in self.layers}
+    def stride(self, left: int) -> int:
+        """How many of the ``left`` steps may be taken before something has to be looked at."""
+        if self.seen.clock.watching:
+            return 1
+        due = [step - self.step for step in (1, *self.probe_steps) if step > self.step]
+        return min([left, *due])
+
+    def looks_at_updates(self, step: int) -> bool:
+        """Whether the update of a step is looked at."""
+        return step == 1 or step in self.probe_steps
+
+    def after_steps(self, steps: Steps) -> None:
+        """Call after every ``stride`` of steps, with what they left behind."""
+        loss = steps.loss.to(torch.float64)
+        for i in range(loss.shape[1]):  # one after the other, so that no sum depends on the stride
+            self.step += 1
+            self.running_loss += loss[:, i]
+            self.running_hits += steps.hits[:, i]
+            bad = ~loss[:, i].isfinite() & (self.seen.first_bad == 0)
+            self.seen.first_bad[bad] = self.step
+        self.running_rows += loss.shape[1] * self.plan.batch_size
+        self.seen.clock.tick(self.step)
+        if steps.updates is not None:
+            self.update_ratio, self.layer_ratios = update_ratios(self.stack, steps.updates, self.layers)
             if self.step == 1:
                 self._store_first_update()
         if self.step in self.probe_steps:
@@ -108,17 +164,17 @@ class Observer:
         """The records, completed with the last values and the test part's."""
         test_loss, test_accuracy = self.stack.evaluate(self.data.x_test, self.data.y_test)
         finite = self.stack.finite()
-        for i, record in enumerate(self.records):
+        for i, record in enumerate(self.seen.records):
             record.seed = seeds[i]
             record.final = {name: curve[max(curve)] for name, curve in record.curves.items()}
             record.final["test/loss"] = float(test_loss[i])
             record.final["test/accuracy"] = float(test_accuracy[i])
             record.final |= self._symmetry(i) | self._breaks(i)
-            if self.first_bad[i]:
-                record.diverged_step = int(self.first_bad[i])
+            if self.seen.first_bad[i]:
+                record.diverged_step = int(self.seen.first_bad[i])
             elif not finite[i]:
                 record.diverged_step = self.step
-        return self.records
+        return self.seen.records
 
     def _validate(self) -> None:
         loss, accuracy = self.stack.evaluate(self.data.x_val, self.data.y_val)
@@ -140,13 +196,15 @@ class Observer:
             jacobian=any(PROBES[name].need is Need.JACOBIAN for name in probes),
         )
         if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
-            self.start = {layer.name: layer.a for layer in snapshot.hidden if layer.a is not None}
-        found = measure(snapshot.started_at(self.start), probes)
-        for name, values in found.network.items():
-            self._add(name, values)
-        for (layer, name), values in found.layers.items():
-            for record, value in zip(self.records, values.tolist(), strict=True):
-                record.layers.append(LayerRow(self.step, layer, name, value))
+            self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
+        found = measure(snapshot.started_at(self.seen.start), probes)
+        for record, values in zip(self.seen.records, found.values.T.tolist(), strict=True):
+            of_layers = values[len(found.of_network) :]
+            for name, value in zip(found.of_network, values, strict=False):
+                record.add(name, self.step, value)
+            record.layers += [
+                LayerRow(self.step, *of, value) for of, value in zip(found.of_layers, of_layers, strict=True)
+            ]
 
     def _due(self, need: Need) -> bool:
         """What is dear is measured at the first and the last step alone."""
@@ -154,26 +212,41 @@ class Observer:
 
     def _store_first_update(self) -> None:
         if "signal/update_ratio" in self.plan.probes and self.update_ratio is not None:
-            for record, value in zip(self.records, self.update_ratio.tolist(), strict=True):
+            for record, value in zip(self.seen.records, self.update_ratio.tolist(), strict=True):
                 record.init["signal/update_ratio"] = value
 
     def _add(self, name: str, values: Tensor) -> None:
-        for record, value in zip(self.records, values.tolist(), strict=True):
+        for record, value in zip(self.seen.records, values.tolist(), strict=True):
             record.add(name, self.step, value)
 
 
-def update_ratio(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> Tensor:
+def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> tuple[Tensor, dict[str, Tensor]]:
     """Norm of the update over the norm of the weights it was added to, ``(S,)``; 0 if neither moved.
 
     Args:
         updates: what was added to the parameters as they are now.
         layers: whose weights count; those that no optimiser moves don't.
+
+    Returns:
+        Of all weights together, and of each layer by its name.
     """
-    weights = [layer.weight for layer in layers if layer.weight in updates]
-    if not weights:
-        return torch.zeros(len(stack), dtype=torch.float64)
-    update = torch.cat([updates[name].flatten(1) for name in weights], 1)
-    after = torch.cat([stack.parameters[name].flatten(1) for name in weights], 1)
-    update, after = (t[: len(stack)].detach().to(torch.float64).cpu() for t in (update, after))
-    size = update.norm(dim=1)
-    return torch.where(size == 0, 0.0, size / (after - update).norm(dim=1))
+    none = torch.zeros(len(stack), dtype=torch.float64)
+    squares = {layer.name: (none, none) for layer in layers}
+    squares |= {layer.name: _squares(stack, updates, layer) for layer in layers if layer.weight in updates}
+    moved, before = (
+        (sum(parts, start=none) for parts in zip(*squares.values(), strict=True)) if layers else (none, none)
+    )
+    return _ratio(moved, before), {name: _ratio(*parts) for name, parts in squares.items()}
+
+
+def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, Tensor]:
+    """Squared norms of a weight's update and of the weight before it, each ``(S,)``."""
+    update, after = (
+        t[: len(stack)].detach().flatten(1).cpu().to(torch.float64)
+        for t in (updates[layer.weight], stack.parameters[layer.weight])
+    )
+    return update.square().sum(1), (after - update).square().sum(1)
+
+
+def _ratio(moved: Tensor, before: Tensor) -> Tensor:
+    return torch.where(moved == 0, 0.0, (moved / before).sqrt())

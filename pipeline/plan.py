@@ -41,6 +41,7 @@ class Plan:
         keep_state: whether the records hold the trained parameters.
         keep_ties: whether gradients are averaged over the classes of ``pipeline.symmetry``,
             so that round-off breaks no tie; for MLPs only.
+        execution: one of ``pipeline.execution.MODES``.
     """
 
     epochs: int = 20
@@ -53,6 +54,7 @@ class Plan:
     probe_rows: int = 256
     keep_state: bool = False
     keep_ties: bool = False
+    execution: str = "stacked"
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,7 @@ class Verdict:
     hopeless: bool
 
 
-@dataclass(frozen=True)
-class LayerRow:
+class LayerRow(NamedTuple):
     """One probe of one hidden layer at one step, as a row of ``layers.parquet``."""
 
     step: int
@@ -46,6 +46,7 @@ class MemberRecord:
         curves: the metrics on the way, against the step.
         layers: probes by hidden layer.
         diverged_step: the first step whose loss was not finite, None if there was none.
+        execution: the mode in which it was trained.
         state: the trained ``state_dict`` as arrays, where it was asked for.
     """
 
@@ -55,6 +56,7 @@ class MemberRecord:
     curves: dict[str, Curve] = field(default_factory=dict)
     layers: list[LayerRow] = field(default_factory=list)
     diverged_step: int | None = None
+    execution: str = ""
     state: dict[str, np.ndarray] | None = None
 
     def add(self, name: str, step: int, value: float) -> None:
@@ -68,10 +70,17 @@ class TrialRecord:
 
     Attributes:
         members: one record a replicate; none if the trial was not trained.
+        reason: why it was stopped before its end, empty if it was not.
     """
 
     members: Sequence[MemberRecord]
     verdict: Verdict | None = None
+    reason: str = ""
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was not trained to its end."""
+        return bool(self.reason) or not self.members
 
     @property
     def diverged(self) -> int:
@@ -105,4 +114,4 @@ class TrialRecord:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return float(sum(values)) / len(values)

@@ -2,9 +2,9 @@
 
 import copy
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import torch
 
@@ -16,21 +16,24 @@ from pipeline.layers import trace_layers
 from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
-from pipeline.records import MemberRecord, Verdict
+from pipeline.records import Verdict
 from pipeline.stack import Stack, one_thread, slot_independent
-from pipeline.train import build_stack, train
+from pipeline.train import build_stack, with_starts
 from pipeline.verdict import Budget, Signs, judge, read_signs
 
 __all__ = [
     "Job",
+    "Structure",
+    "by_structure",
     "check",
+    "drawn",
     "load_dataset",
     "look_ahead",
     "member_of",
     "network",
     "plan_of",
     "resolve_device",
-    "run_jobs",
+    "setup",
     "verdicts",
 ]
 
@@ -39,7 +42,10 @@ NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay
 # Adam's step doesn't grow with the gradient. Its verdicts count it as SGD at the rate at
 # which they ranked trials best: 0.5 for Adam's usual lr of 0.001.
 ADAM_RATE = 500.0
+JUDGED_AT_ONCE = 32
 IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
+# How it is computed, which is settled for each structure (``pipeline.pool``).
+COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trainer.max_memory_gb")
 
 
 @dataclass(frozen=True)
@@ -50,35 +56,29 @@ class Job:
     seed: int
     keep_state: bool = field(default=False, kw_only=True)
 
-    @property
+    @cached_property
     def structure(self) -> str:
         """Equal for jobs that can be trained as one stack."""
         flat = flatten(plain(self.config))
-        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT)}
+        kept = {k: v for k, v in flat.items() if not k.startswith(NUMERIC + IRRELEVANT + COMPUTING)}
         return json.dumps(kept, sort_keys=True)
 
 
-def run_jobs(jobs: Sequence[Job], on_progress: Callable[[float], None] | None = None) -> list[MemberRecord]:
-    """Trains every job, in stacks of at most ``trainer.stack_size``.
+def by_structure(jobs: Sequence[Job]) -> list[list[int]]:
+    """The places of the jobs that can share a stack, structure by structure."""
+    groups: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        groups.setdefault(job.structure, []).append(i)
+    return list(groups.values())
 
-    Args:
-        on_progress: called after each epoch of each stack with the networks done so far,
-            counted in fractions.
 
-    Returns:
-        One record a job, in their order.
-    """
-    records: dict[int, MemberRecord] = {}
-    for part in _stacks(jobs):
-        epochs = jobs[part[0]].config.trainer.epochs
-
-        def report(epoch: int, share: float = len(part) / epochs, before: int = len(records)) -> None:
-            if on_progress is not None:
-                on_progress(before + share * epoch)
-
-        trained = _run_stack([jobs[i] for i in part], report)
-        records |= dict(zip(part, trained, strict=True))
-    return [records[i] for i in range(len(jobs))]
+def drawn(jobs: Sequence[Job]) -> list[Member]:
+    """The network of each job with its parameters at the start."""
+    members: dict[int, Member] = {}
+    for group in by_structure(jobs):
+        data, module, _ = setup(Structure.of(jobs[group[0]]))
+        members |= zip(group, with_starts([member_of(jobs[i]) for i in group], module, data), strict=True)
+    return [members[i] for i in range(len(jobs))]
 
 
 def verdicts(jobs: Sequence[Job]) -> list[Verdict]:
@@ -86,23 +86,29 @@ def verdicts(jobs: Sequence[Job]) -> list[Verdict]:
     return [verdict for _, verdict in look_ahead(jobs)]
 
 
-def look_ahead(jobs: Sequence[Job]) -> list[tuple[Signs, Verdict]]:
-    """The verdict on each job, with the signs that it rests on."""
+def look_ahead(jobs: Sequence[Job], members: Sequence[Member] | None = None) -> list[tuple[Signs, Verdict]]:
+    """The verdict on each job, with the signs that it rests on.
+
+    Args:
+        members: the networks of the jobs, where they are drawn already.
+    """
+    members = members or drawn(jobs)
     found: dict[int, tuple[Signs, Verdict]] = {}
-    for part in _stacks(jobs):
-        signs = _signs([jobs[i] for i in part])
-        found |= {i: (of, judge(of, _budget(jobs[i].config))) for i, of in zip(part, signs, strict=True)}
+    for group in by_structure(jobs):
+        for part in (group[i : i + JUDGED_AT_ONCE] for i in range(0, len(group), JUDGED_AT_ONCE)):
+            signs = _signs(jobs[part[0]], [members[i] for i in part])
+            found |= {i: (of, judge(of, _budget(jobs[i].config))) for i, of in zip(part, signs, strict=True)}
     return [found[i] for i in range(len(jobs))]
 
 
-def _signs(jobs: Sequence[Job]) -> list[Signs]:
+def _signs(job: Job, members: Sequence[Member]) -> list[Signs]:
     """The signs of networks of one structure at their start, in a stack where that changes no bit of them."""
-    data, module, plan = _setup(jobs[0])
-    together = [jobs] if slot_independent(module) else [[job] for job in jobs]
+    data, module, plan = setup(Structure.of(job))
+    together = [members] if slot_independent(module) else [[member] for member in members]
     x, y = probe_batch(data, plan)
     layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
     with one_thread():
-        stacks = (build_stack(module, [member_of(job) for job in part], data, plan) for part in together)
+        stacks = (build_stack(module, part, data, plan) for part in together)
         return [signs for stack in stacks for signs in read_signs(stack, layers, x, y, data.n_classes)]
 
 
@@ -115,36 +121,21 @@ def _budget(config: Config) -> Budget:
     return Budget(steps, unit * optimizer.lr / (1 - momentum))
 
 
-def _stacks(jobs: Sequence[Job]) -> list[Sequence[int]]:
-    """The jobs of each structure in parts of at most its stack size."""
-    groups: dict[str, list[int]] = {}
-    for i, job in enumerate(jobs):
-        groups.setdefault(job.structure, []).append(i)
-    sized = [(group, jobs[group[0]].config.trainer.stack_size) for group in groups.values()]
-    return [group[start : start + size] for group, size in sized for start in range(0, len(group), size)]
-
-
-def _run_stack(jobs: Sequence[Job], on_epoch: Callable[[int], None]) -> list[MemberRecord]:
-    data, module, plan = _setup(jobs[0])
-    plan = replace(plan, keep_state=any(job.keep_state for job in jobs))
-    return train(module, data, [member_of(job) for job in jobs], plan, on_epoch)
-
-
 @dataclass(frozen=True)
-class _Structure:
+class Structure:
     """A configuration, equal to all others whose networks can share its stack."""
 
     key: str
     config: Config = field(compare=False)
 
+    @classmethod
+    def of(cls, job: Job) -> "Structure":
+        return cls(job.structure, job.config)
 
-def _setup(job: Job) -> tuple[Dataset, torch.nn.Module, Plan]:
+
+@lru_cache(maxsize=8)
+def setup(of: Structure) -> tuple[Dataset, torch.nn.Module, Plan]:
     """Data on the device, the network's structure, and the plan that a stack shares."""
-    return _set_up(_Structure(job.structure, job.config))
-
-
-@lru_cache(maxsize=4)
-def _set_up(of: _Structure) -> tuple[Dataset, torch.nn.Module, Plan]:
     plan = plan_of(of.config)
     data = load_dataset(of.config)
     module = check(of.config, data)

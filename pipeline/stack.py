@@ -23,9 +23,11 @@ from torch.func import functional_call, grad_and_value, vmap
 from pipeline.activations import ACTIVATIONS
 from pipeline.dropout import Masks, refuse_other_dropout, with_masked_dropout
 
-__all__ = ["ROW_BLOCK", "Parameters", "Stack", "one_thread", "padded_size", "slot_independent"]
+__all__ = ["ROW_BLOCK", "Parameters", "Signals", "Stack", "one_thread", "padded_size", "slot_independent"]
 
 Parameters = dict[str, Tensor]
+Signals = list[tuple[Tensor, Tensor]]
+"""Pre-activations and activations of each call of an activation, ``(S, rows, ...)``."""
 
 # Two AVX-512 vectors of float32: the unit in which elementwise kernels advance.
 ROW_BLOCK = 32
@@ -81,7 +83,7 @@ class Stack:
         module: the structure; its own parameter values are not used.
         members: the parameters of each, as named by ``module.named_parameters()``.
         dtype: float32 or float64.
-        batch_size: rows of a training batch, for padding.
+        batch_size: rows of a training batch, for padding; None: without padding.
         seeds: the members', from whose streams dropout draws its masks; without, all are 0.
 
     Attributes:
@@ -94,17 +96,18 @@ class Stack:
         module: nn.Module,
         members: list[Parameters],
         dtype: torch.dtype,
-        batch_size: int,
+        batch_size: int | None,
         device: torch.device | str = "cpu",
         seeds: Sequence[int] = (),
     ) -> None:
         refuse_other_dropout(module)
         self.module = with_masked_dropout(copy.deepcopy(module).to(device, dtype))
         self.count = len(members)
-        self.size = padded_size(self.count, batch_size)
-        filled = members + members[:1] * (self.size - self.count)
+        self.size = self.count if batch_size is None else padded_size(self.count, batch_size)
+        self.dtype, self.device = dtype, torch.device(device)
         self.parameters = {
-            name: torch.stack([member[name] for member in filled]).to(device, dtype) for name in members[0]
+            name: self.filled(torch.stack([member[name] for member in members]).to(device, dtype))
+            for name in members[0]
         }
         self.trainable = {name for name, p in self.module.named_parameters() if p.requires_grad}
         self.buffers: Parameters = {
@@ -112,13 +115,32 @@ class Stack:
         }
         drawn_by = list(seeds) or [0] * self.count
         self.masks = Masks(self.module, drawn_by + drawn_by[:1] * (self.size - self.count))
-        self._gradients: Callable[..., tuple[Parameters, tuple[Tensor, Tensor]]] = vmap(
+        self.differentiate: Callable[..., tuple[Parameters, tuple[Tensor, Tensor]]] = vmap(
             grad_and_value(self._loss, has_aux=True)
         )
         self._forward: Callable[[Parameters, Parameters, Tensor], Tensor] = vmap(self._call)
 
     def __len__(self) -> int:
         return self.count
+
+    def filled(self, tensor: Tensor) -> Tensor:
+        """``(count, ...)`` with the first member's repeated for the padding, ``(S, ...)``."""
+        spare = self.size - self.count
+        return torch.cat([tensor, tensor[:1].expand(spare, *tensor.shape[1:])]) if spare else tensor
+
+    def signals(
+        self,
+        x: Tensor,  # noqa: ARG002
+        y: Tensor,  # noqa: ARG002
+        slope: Tensor | None = None,  # noqa: ARG002
+    ) -> tuple[Parameters, Signals] | None:
+        """Gradients of the mean loss and the signals on rows shared by all members, ``(S, ...)``.
+
+        With a slope ``(rows, classes)``, of the loss that has it for its gradient by the logits.
+
+        None where the stack has no way of its own to them.
+        """
+        return None
 
     def _call(self, parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
         logits: Tensor = functional_call(self.module, (parameters, buffers), (x,))
@@ -142,7 +164,7 @@ class Stack:
         """
         masks = self.masks.draw(x[0])
         self.module.train()
-        gradients, (loss, logits) = self._gradients(self.parameters, self.buffers | masks, x, y)
+        gradients, (loss, logits) = self.differentiate(self.parameters, self.buffers | masks, x, y)
         return gradients, loss, logits
 
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,15 @@ Two hidden neurons of a layer are tied while their incoming rows and biases are 
 the last bit. A tie is looked for in every step, at the cost of one comparison a neuron.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.layers import Layer
+from pipeline.distinct import surely_distinct
+from pipeline.layers import Layer, rows_of
 from pipeline.stack import Stack
 
 __all__ = ["NEVER", "TieClock"]
@@ -45,6 +47,32 @@ class TieClock:
         self._rescan(np.arange(len(stack)), step=0)
         self.lasting = [self._within(i, layer, classes) for i, layer in enumerate(self.layers)]
 
+    @property
+    def watching(self) -> bool:
+        """Whether there is a tie left to watch, so that ``tick`` must see every step."""
+        return bool((self.broken_step == NEVER).any()) or any(map(len, self.lasting))
+
+    def take(self, members: Sequence[int]) -> "TieClock":
+        """The clock of some members, in their order; of use to ``joined`` alone."""
+        taken = copy.copy(self)
+        for name in ("broken_step", "first_break", "lasting_break"):
+            setattr(taken, name, getattr(self, name)[list(members)])
+        taken.pairs = [_moved(pairs, members) for pairs in self.pairs]
+        taken.lasting = [_moved(pairs, members) for pairs in self.lasting]
+        return taken
+
+    @classmethod
+    def joined(cls, clocks: Sequence["TieClock"], stack: Stack) -> "TieClock":
+        """One clock for the members of several, which ``stack`` now holds in their order."""
+        one = copy.copy(clocks[0])
+        one.stack = stack
+        for name in ("broken_step", "first_break", "lasting_break"):
+            setattr(one, name, np.concatenate([getattr(clock, name) for clock in clocks]))
+        starts = np.cumsum([0, *(len(clock.broken_step) for clock in clocks)])
+        one.pairs = [_shifted(parts, starts) for parts in zip(*(clock.pairs for clock in clocks), strict=True)]
+        one.lasting = [_shifted(parts, starts) for parts in zip(*(clock.lasting for clock in clocks), strict=True)]
+        return one
+
     def tick(self, step: int) -> None:
         """Call after every step of the optimiser."""
         self._tick_lasting(step)
@@ -74,20 +102,11 @@ class TieClock:
 
     def _within(self, i: int, layer: Layer, classes: Sequence[list[np.ndarray] | None]) -> np.ndarray:
         """Twins of hidden layer ``i`` that are in one class."""
-        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
-        pairs = [
-            [m, a, twin]
-            for m, found in enumerate(classes)
-            if found is not None
-            for a, twin in _twins(np.concatenate([rows[m], found[i][:, None].astype(rows.dtype)], 1))
-        ]
-        return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+        members = np.array([m for m, found in enumerate(classes) if found is not None], dtype=np.int64)
+        return self._find(layer, members, [found[i] if found is not None else None for found in classes])
 
     def _rows(self, layer: Layer) -> Tensor:
-        weight = self.stack.parameters[layer.weight].detach().flatten(2)
-        if layer.bias is None:
-            return weight
-        return torch.cat([weight, self.stack.parameters[layer.bias].detach()[..., None]], -1)
+        return rows_of(self.stack.parameters, layer)
 
     def _still_equal(self, layer: Layer, pairs: np.ndarray) -> np.ndarray:
         rows = self._rows(layer)
@@ -105,10 +124,34 @@ class TieClock:
             np.concatenate([old[~np.isin(old[:, 0], members)], new]) for old, new in zip(self.pairs, found, strict=True)
         ]
 
-    def _find(self, layer: Layer, members: np.ndarray) -> np.ndarray:
-        rows = self._rows(layer)[: len(self.stack)].cpu().numpy()
-        pairs = [[m, i, twin] for m in members for i, twin in _twins(rows[m])]
+    def _find(
+        self, layer: Layer, members: np.ndarray, classes: Sequence[np.ndarray | None] | None = None
+    ) -> np.ndarray:
+        """Pairs (member, neuron, its twin), where ``classes`` are given of one class."""
+        rows = self._rows(layer)[: len(self.stack)]
+        doubtful = members[~surely_distinct(rows).cpu().numpy()[members]]
+        if not len(doubtful):
+            return np.empty((0, 3), dtype=np.int64)
+        arrays, pairs = rows.cpu().numpy(), []
+        for m in doubtful:
+            of = classes[m] if classes is not None else None
+            own = arrays[m] if of is None else np.concatenate([arrays[m], of[:, None].astype(arrays.dtype)], 1)
+            pairs += [[m, i, twin] for i, twin in _twins(own)]
         return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+
+
+def _moved(pairs: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """The pairs of ``members``, numbered by their places there."""
+    parts = [
+        np.column_stack([np.full((own := pairs[pairs[:, 0] == m]).shape[0], i), own[:, 1:]])
+        for i, m in enumerate(members)
+    ]
+    return np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
+
+
+def _shifted(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Pairs of several clocks, with members counted on from clock to clock."""
+    return np.concatenate([pairs + np.array([start, 0, 0]) for pairs, start in zip(parts, starts, strict=False)])
 
 
 def _twins(rows: np.ndarray) -> list[tuple[int, int]]:

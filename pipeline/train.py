@@ -1,18 +1,23 @@
 """Training: a stack of networks, from their initial parameters to their records.
 
-No I/O happens here. ``train`` reads as it runs: build the stack, look at it, and for
-every step take each member's batch, step, and look again where the schedule says so.
+No I/O happens here. ``train`` reads as it runs: build the stack, look at it, step it on
+each member's own batches, and look again where the schedule says so.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
+from pipeline.execution import Compiled, Execution, Loop, Native, NativeStack, Stacked, State
 from pipeline.init import FitData, initial_parameters
-from pipeline.layers import trace_layers
-from pipeline.observe import Observer
+from pipeline.layers import Layer, trace_layers
+from pipeline.observe import Observer, Seen
 from pipeline.optim import StackedOptimizer
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
@@ -20,26 +25,138 @@ from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 from pipeline.symmetry import Projection
 
-__all__ = ["build_stack", "train"]
+__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_starts"]
+
+# Steps between two chances to end a training.
+LONGEST_STRIDE = 32
 
 
-class BatchOrder:
-    """Each member's own order of the data, drawn anew every epoch from its own stream."""
+@dataclass(frozen=True)
+class Paused:
+    """Members between two epochs: all that they need to go on, in whatever company.
 
-    def __init__(self, seeds: Sequence[int], size: int, rows: int, device: str) -> None:
-        self.slots = {seed: [i for i, s in enumerate(seeds) if s == seed] for seed in seeds}
-        self.generators = {seed: stream(seed, "data order") for seed in self.slots}
-        self.rows = rows
-        self.order = torch.zeros(size, rows, dtype=torch.int64)
-        self.device = device
+    Attributes:
+        epoch: how many they have behind them.
+        masks: where the dropout streams of their seeds are.
+    """
 
-    def epoch(self) -> Tensor:
-        """Indices ``(S, rows)``; the padding repeats the first member's."""
-        for seed, slots in self.slots.items():
-            self.order[slots] = torch.randperm(self.rows, generator=self.generators[seed])
-        count = sum(map(len, self.slots.values()))
-        self.order[count:] = self.order[0]
-        return self.order.to(self.device)
+    members: Sequence[Member]
+    epoch: int
+    state: State
+    seen: Seen
+    masks: dict[int, Tensor]
+
+    def take(self, chosen: Sequence[int]) -> "Paused":
+        """Some of the members, in their order."""
+        members = [self.members[i] for i in chosen]
+        return Paused(members, self.epoch, self.state.take(chosen), self.seen.take(chosen), self.masks)
+
+    def single(self) -> "list[Paused]":
+        """Each member by itself."""
+        return [self.take([i]) for i in range(len(self.members))]
+
+
+class Training:
+    """A stack under way.
+
+    Args:
+        module: the structure; its own parameter values matter only where no scheme applies.
+        data: on the plan's device, in the plan's dtype.
+        start: members at their start, or paused ones of the same structure, plan and epoch.
+    """
+
+    def __init__(
+        self, module: nn.Module, data: Dataset, start: Sequence[Member] | Sequence[Paused], plan: Plan
+    ) -> None:
+        paused = [part for part in start if isinstance(part, Paused)]
+        self.members = [m for part in paused for m in part.members] or [m for m in start if isinstance(m, Member)]
+        self.data, self.plan = data, plan
+        state = State.joined([part.state for part in paused]) if paused else None
+        self.epoch = paused[0].epoch if paused else 0
+        self.stack = build_stack(module, self.members, data, plan, state)
+        layers = trace_layers(self.stack.module, data.x_train[:2])
+        self.execution = _execution(module, self.stack, layers, self.members, plan, data)
+        seen = None
+        if paused and state is not None:
+            self.execution.resume(state)
+            self.stack.masks.resume({seed: at for part in paused for seed, at in part.masks.items()})
+            seen = Seen.joined([part.seen for part in paused], self.stack)
+        self.observer = Observer(self.stack, layers, data, plan, seen, state.steps if state else 0)
+
+    def run(
+        self, until: int, on_epoch: Callable[[int], None] | None = None, check: Callable[[], None] | None = None
+    ) -> None:
+        """Trains up to the end of epoch ``until``.
+
+        Args:
+            on_epoch: called after each epoch with its number, from 1.
+            check: called every few steps; what it raises ends the training.
+        """
+        size = self.plan.batch_size
+        steps = len(self.data.x_train) // size
+        while self.epoch < until:
+            order = torch.stack([_orders(m.seed, len(self.data.x_train)).of(self.epoch) for m in self.members])
+            batches = order[:, : steps * size].reshape(len(order), steps, size)
+            done = 0
+            while done < steps:
+                n = self.observer.stride(min(steps - done, LONGEST_STRIDE))
+                if check is not None:
+                    check()
+                keep = self.observer.looks_at_updates(self.observer.step + n)
+                taken = batches[:, done : done + n]
+                self.observer.after_steps(
+                    self.execution.advance(self.data.x_train, self.data.y_train, taken, keep=keep)
+                )
+                done += n
+            self.observer.after_epoch()
+            self.epoch += 1
+            if on_epoch is not None:
+                on_epoch(self.epoch)
+
+    def pause(self) -> Paused:
+        """A copy of what the members need to go on."""
+        return Paused(self.members, self.epoch, self.execution.state(), self.observer.seen, self.stack.masks.states())
+
+    def finish(self) -> list[MemberRecord]:
+        """One record a member, in their order."""
+        records = self.observer.finish([m.seed for m in self.members])
+        for record in records:
+            record.execution = self.plan.execution
+        if self.plan.keep_state:
+            for i, record in enumerate(records):
+                record.state = {name: t.cpu().numpy() for name, t in self.stack.member(i).items()}
+        return records
+
+
+class _Orders:
+    """The orders of the data of one seed: a new permutation each epoch, from its own stream.
+
+    The latest are kept, as the members of many stacks have the same seeds.
+    """
+
+    def __init__(self, seed: int, rows: int) -> None:
+        self.seed, self.rows = seed, rows
+        self.lock = Lock()
+        self._restart()
+
+    def _restart(self) -> None:
+        self.generator, self.drawn = stream(self.seed, "data order"), 0
+        self.latest: dict[int, Tensor] = {}
+
+    def of(self, epoch: int) -> Tensor:
+        """``(rows,)``: what each member with this seed sees in an epoch, counted from 0."""
+        with self.lock:
+            if epoch < self.drawn and epoch not in self.latest:
+                self._restart()
+            while epoch not in self.latest:
+                self.latest[self.drawn] = torch.randperm(self.rows, generator=self.generator)
+                self.drawn += 1
+                self.latest.pop(self.drawn - 1 - ORDERS_KEPT, None)
+            return self.latest[epoch]
+
+
+_orders = lru_cache(maxsize=32)(_Orders)
+ORDERS_KEPT = 32
 
 
 def train(
@@ -49,62 +166,54 @@ def train(
     plan: Plan,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[MemberRecord]:
-    """Trains ``members``, networks with the structure of ``module``, as one stack.
+    """Trains ``members``, networks with the structure of ``module``.
 
-    Networks whose kernels may give other last bits in a stack than alone are trained one
-    by one, so that a member's numbers never depend on its company.
+    They share a stack where that changes no bit of any of them, and are trained one by one
+    where it would: a member's numbers never depend on its company.
 
     Args:
         module: the structure; its own parameter values matter only where no scheme applies.
         data: on the plan's device, in the plan's dtype.
-        on_epoch: called after each epoch with its number, from 1.
+        on_epoch: called after each epoch of a shared stack with its number, from 1.
 
     Returns:
         One record a member, in the order of ``members``.
     """
+    records = []
     with one_thread():
-        if len(members) > 1 and not (slot_independent(module) and _independent(module, members, data, plan)):
-            return [_train(module, data, [member], plan, None)[0] for member in members]
-        return _train(module, data, members, plan, on_epoch)
-
-
-def _train(
-    module: nn.Module,
-    data: Dataset,
-    members: Sequence[Member],
-    plan: Plan,
-    on_epoch: Callable[[int], None] | None,
-) -> list[MemberRecord]:
-    stack = build_stack(module, members, data, plan)
-    optimizer = _optimizer(stack, members, plan)
-    layers = trace_layers(stack.module, data.x_train[:2])
-    observer = Observer(stack, layers, data, plan)
-    ties = Projection(stack, layers, data.x_train[:2]) if plan.keep_ties else None
-    order = BatchOrder([m.seed for m in members], stack.size, len(data.x_train), plan.device)
-    steps = len(data.x_train) // plan.batch_size
-    for epoch in range(plan.epochs):
-        indices = order.epoch()
-        for i in range(steps):
-            rows = indices[:, i * plan.batch_size : (i + 1) * plan.batch_size]
-            x, y = data.x_train[rows], data.y_train[rows]
-            gradients, loss, logits = stack.gradients(x, y)
-            updates = optimizer.step(ties(gradients) if ties else gradients)
-            observer.after_step(loss, logits, y, updates)
-        observer.after_epoch()
-        if on_epoch is not None:
-            on_epoch(epoch + 1)
-    records = observer.finish([m.seed for m in members])
-    if plan.keep_state:
-        for i, record in enumerate(records):
-            record.state = {name: t.cpu().numpy() for name, t in stack.member(i).items()}
+        parts = stacks_of(module, data, members, plan)
+        for part in parts:
+            training = Training(module, data, part, plan)
+            training.run(plan.epochs, on_epoch if len(parts) == 1 else None)
+            records += training.finish()
     return records
 
 
-def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> bool:
-    """Whether each member gets the same gradients in this stack as alone, to the last bit.
+def stacks_of(module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> list[Sequence[Member]]:
+    """The members in the stacks in which they can be trained: one, or one each."""
+    alone = len(members) > 1 and not (plan.execution == "native" or _shareable(module, data, members, plan))
+    return [[member] for member in members] if alone else [members]
 
-    Catches what ``slot_independent`` can't see: functions that a ``forward`` calls.
+
+# Of each network: the kinds of stack that were found to give each member the bits it has alone.
+_checked: "weakref.WeakKeyDictionary[nn.Module, dict[object, bool]]" = weakref.WeakKeyDictionary()
+
+
+def _shareable(module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> bool:
+    """Whether a stack of this size gives each member the gradients it gets alone, to the last bit.
+
+    Tried, once for a network and a size, as it depends on functions that a ``forward`` may call.
     """
+    if plan.execution == "loop" or not slot_independent(module):
+        return False
+    known = _checked.setdefault(module, {})
+    key = (len(members), plan.batch_size, plan.dtype, plan.device)
+    if key not in known:
+        known[key] = _independent(module, members, data, plan)
+    return known[key]
+
+
+def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> bool:
     x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
 
     def gradients(of: Sequence[Member]) -> Parameters:
@@ -123,12 +232,43 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
-def build_stack(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> Stack:
-    """The networks at their start."""
+def with_starts(members: Sequence[Member], module: nn.Module, data: Dataset) -> list[Member]:
+    """The members with the parameters that their inits draw, but for those that have some to start from."""
     fit = FitData.of(data.x_train, data.y_train, data.n_classes)
-    initial = [dict(m.start) if m.start else initial_parameters(module, m.init, m.seed, fit) for m in members]
-    seeds = [m.seed for m in members]
-    return Stack(module, initial, plan.torch_dtype, plan.batch_size, plan.device, seeds)
+    return [
+        m if m.start is not None else replace(m, start=initial_parameters(module, m.init, m.seed, fit)) for m in members
+    ]
+
+
+def build_stack(
+    module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan, state: State | None = None
+) -> Stack:
+    """The networks at their start, or in ``state``."""
+    if state is None:
+        initial = [dict(m.start or {}) for m in with_starts(members, module, data)]
+    else:
+        initial = [{name: p[i] for name, p in state.parameters.items()} for i in range(len(members))]
+    kind = NativeStack if plan.execution == "native" else Stack
+    padding = plan.batch_size if plan.execution in ("stacked", "compiled") else None
+    stack = kind(module, initial, plan.torch_dtype, padding, plan.device, [m.seed for m in members])
+    if state is not None:
+        stack.buffers = {name: stack.filled(b) for name, b in state.buffers.items()}
+    if isinstance(stack, NativeStack):
+        stack.bind(trace_layers(stack.module, data.x_train[:2]))
+    return stack
+
+
+def _execution(
+    module: nn.Module, stack: Stack, layers: list[Layer], members: Sequence[Member], plan: Plan, data: Dataset
+) -> Execution:
+    optimizer = _optimizer(stack, members, plan)
+    if isinstance(stack, NativeStack):
+        return Native(stack, optimizer)
+    if plan.execution == "loop":
+        return Loop(stack, optimizer)
+    if plan.execution == "compiled":
+        return Compiled(stack, optimizer, module)
+    return Stacked(stack, optimizer, Projection(stack, layers, data.x_train[:2]) if plan.keep_ties else None)
 
 
 def _optimizer(stack: Stack, members: Sequence[Member], plan: Plan) -> StackedOptimizer:

@@ -19,10 +19,22 @@ def test_slope_is_the_derivative_of_the_module(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_max_slope_is_the_largest_slope(name):
+def test_slopes_at_the_ends_of_flat_intervals(name):
     activation = ACTIVATIONS[name]
-    found = float(activation.slope(torch.linspace(-10, 10, 2_000_001, dtype=torch.float64)).abs().max())
-    assert found == pytest.approx(activation.max_slope, abs=1e-9)
+    largest = float(activation.slope(torch.linspace(-10, 10, 2_000_001, dtype=torch.float64)).abs().max())
+    assert largest == pytest.approx(oracles.MAX_SLOPE[name], abs=1e-9)
+    ends = torch.tensor([z for ends in activation.flat_where for z in ends if math.isfinite(z)], dtype=torch.float64)
+    if name == "relu":  # which jumps
+        assert ends.tolist() == [0]
+    else:
+        slopes = activation.slope(ends).abs()
+        torch.testing.assert_close(slopes, torch.full_like(slopes, 0.1 * oracles.MAX_SLOPE[name]), atol=1e-14, rtol=0)
+
+
+def test_small_slopes_keep_their_digits():
+    z = torch.tensor([-40.0, 15.0, 40.0])
+    torch.testing.assert_close(ACTIVATIONS["sigmoid"].slope(z), torch.exp(-z.abs()), atol=0, rtol=1e-5)
+    torch.testing.assert_close(ACTIVATIONS["tanh"].slope(z), 4 * torch.exp(-2 * z.abs()), atol=0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +49,7 @@ def test_tanh_thresholds_in_closed_form():
     flat_from = math.acosh(math.sqrt(10))  # sech^2 z = 0.1
     z = torch.tensor([flat_from - 1e-6, flat_from + 1e-6], dtype=torch.float64)
     assert ACTIVATIONS["tanh"].flat(z).tolist() == [False, True]
-    edge = ACTIVATIONS["tanh"].linear_to
+    edge = ACTIVATIONS["tanh"].linear_where[0][1]
     assert math.tanh(edge) / edge == pytest.approx(0.95, abs=1e-15)
 
 

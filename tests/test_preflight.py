@@ -60,7 +60,7 @@ def test_the_reason_stands_on_the_trial_and_on_the_terminal(pruned_study):
     assert trials[0].state.name == "PRUNED"
     assert trials[0].user_attrs["verdict"] == "dead: no weight gets a gradient"
     text = (pruned_study / "stdout.txt").read_text()
-    assert "trials were called hopeless and not trained:" in text
+    assert "trials were pruned:" in text
     assert "dead: no weight gets a gradient" in text
 
 
@@ -78,7 +78,7 @@ def test_a_study_of_hopeless_trials_says_so(home):
         "sweep", *PRUNE, "weight_init=zeros", "bias_init=constant", "model.depth=3", "search.n_trials=3", cwd=home
     )
     assert done.returncode == 0, done.stderr
-    assert "3 trials were called hopeless and not trained:" in done.stdout
+    assert "3 trials were pruned:" in done.stdout
     assert (home / "mlruns" / "reports" / "judged" / "report.html").is_file()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.layers import Layer, activation_paths, trace_layers
 from pipeline.models import MLP
-from pipeline.observe import update_ratio
+from pipeline.observe import update_ratios
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES, LayerProbe, measure, take_snapshot
@@ -56,15 +56,10 @@ def test_probes_against_slow_oracles(name, wine64):
     stack, start = (Stack(module, states, torch.float64, 64) for states in (now, before))
     x, y = wine64.x_train[:32], wine64.y_train[:32]
     updates = {key: p - start.parameters[key] for key, p in stack.parameters.items()}
-    snapshot = take_snapshot(
-        stack,
-        layers,
-        x,
-        y,
-        update_ratio(stack, updates, layers),
-        layer_ratios={layer.name: update_ratio(stack, updates, [layer]) for layer in layers},
-        jacobian=True,
-    ).started_at({layer.name: layer.a for layer in take_snapshot(start, layers, x, y).hidden})
+    ratio, by_layer = update_ratios(stack, updates, layers)
+    snapshot = take_snapshot(stack, layers, x, y, ratio, layer_ratios=by_layer, jacobian=True).started_at(
+        {layer.name: layer.a for layer in take_snapshot(start, layers, x, y).hidden}
+    )
     found = measure(snapshot, tuple(PROBES))
     for i in range(0, len(now), 5):
         network = by_hand(module, layers, now[i], before[i], x, y, READERS[name])

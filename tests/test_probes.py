@@ -23,7 +23,7 @@ from pipeline.probes import (
     measure,
     take_snapshot,
 )
-from pipeline.stack import Stack
+from pipeline.stack import Stack, one_thread, slot_independent
 
 
 def state(weight, bias=None, z=None, a=None, activation="tanh", gradient=None, **others) -> LayerState:
@@ -197,6 +197,25 @@ def test_a_diverged_member_measures_nan_and_spoils_nobody(wine64):
     for name, values in found.items():
         assert math.isnan(float(values[0])), name
         assert float(values[1]) == float(expected[name][0]), name
+
+
+@pytest.mark.parametrize("rows", [32, 21])
+@pytest.mark.parametrize("name", [n for n in sorted(NETWORKS) if slot_independent(build(n, 13, 3))])
+def test_values_are_the_same_to_the_last_bit_whatever_shares_the_stack(name, rows, wine64):
+    module = build(name, 13, 3)
+    x, y = wine64.x_train[:rows].float(), wine64.y_train[:rows]
+    layers = trace_layers(module, x[:2])
+    specs = [InitSpec(w, s) for w in ("he_normal", "tied", "orthogonal", "row_tied") for s in (0.3, 2.0)]
+    starts = [initial_parameters(module, spec, seed) for seed, spec in enumerate(specs)]
+    with one_thread():
+        together, *alone = (
+            measure(
+                take_snapshot(Stack(module, states, torch.float32, 64), layers, x, y, jacobian=True), tuple(PROBES)
+            ).values
+            for states in (starts, *([start] for start in starts))
+        )
+    for i, values in enumerate(alone):
+        torch.testing.assert_close(together[:, i], values[:, 0], rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(("total", "points"), [(340, 8), (1, 8), (2, 2), (10_000, 20), (7, 100)])

@@ -19,8 +19,10 @@ def made_up(values) -> TrialRecord:
 def run(config, count: int, batch: int = 5) -> list[dict]:
     search = Search(config)
     seen = []
-    while len(search.finished) < count:
-        for asked in search.ask(min(batch, count - len(search.finished))):
+    while search.done < count:
+        asked_for = search.ask(min(batch, count - search.done))
+        assert asked_for
+        for asked in asked_for:
             seen.append(asked.values)
             search.tell(asked.number, made_up(asked.values))
     search.close()
@@ -69,7 +71,7 @@ def test_abandoned_trials_are_given_again(quick):
 
 
 def test_exact_zero_is_drawn_about_as_often_as_its_share(quick):
-    seen = run(quick("search=random", "study.name=a", "search.enqueue=[]"), 300, batch=300)
+    seen = run(quick("search=random", "study.name=a", "search.enqueue=[]", "search.n_trials=300"), 300)
     zeros = sum(v["weight_init.scale"] == 0 for v in seen)
     assert 12 <= zeros <= 50  # 30 expected, sd 5.2
     logs = [math.log10(v["weight_init.scale"]) for v in seen if v["weight_init.scale"]]
@@ -115,7 +117,8 @@ def test_divergence_gets_a_finite_value(quick):
     bad = TrialRecord([MemberRecord(0, final={"val/loss": math.nan, "val/accuracy": 0.0}, diverged_step=3)])
     search.tell(asked.number, bad)
     assert search.finished[-1].value == 1e6
-    (trial,) = search.study.get_trials(states=(TrialState.COMPLETE,))
+    (trial,) = search.finished
+    assert trial.state == TrialState.COMPLETE
     assert trial.user_attrs["diverged_replicates"] == 1
 
 
@@ -194,7 +197,7 @@ def test_axes_decode_what_they_encode(value):
 
 def test_integer_and_categorical_axes(quick):
     config = quick(
-        "study.name=a", "search=random", "+search.space.model.depth={low: 1, high: 3, int: true}",
+        "study.name=a", "search=random", "search.batch=20", "+search.space.model.depth={low: 1, high: 3, int: true}",
         "+search.space.weight_init.name.choices=[he_normal,orthogonal]",
     )  # fmt: skip
     found = [asked.config for asked in Search(config).ask(20)]
@@ -246,7 +249,7 @@ def armed(quick, *overrides):
 
 
 def test_an_arm_sets_several_keys_at_once(quick):
-    config = armed(quick, "+search.space.model.depth.choices=[1,2]")
+    config = armed(quick, "search.batch=6", "+search.space.model.depth.choices=[1,2]")
     search = Search(config)
     assert search.total == 6
     asked = search.ask(6)
@@ -256,7 +259,7 @@ def test_an_arm_sets_several_keys_at_once(quick):
         scale, last = {"plain": (2.0, None), "last zero": (1.0, "zeros"), "0.5": (0.5, None)}[trial.values["arm"]]
         assert (init.scale, init.layers.last and init.layers.last.name) == (scale, last)
         assert trial.config.model.depth == trial.values["model.depth"]
-        assert search.config_of(search.study.trials[trial.number]) == trial.config
+        assert search.again(search.storage.get_trial(trial.number)) == trial
     search.close()
 
 

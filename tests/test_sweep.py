@@ -21,8 +21,9 @@ from plotly.offline import get_plotlyjs
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
+from pipeline.pool import run_jobs
 from pipeline.probes import PROBES, preset
-from pipeline.runner import Job, load_dataset, run_jobs
+from pipeline.runner import Job, load_dataset
 from pipeline.search import Search, studies
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 
@@ -114,7 +115,9 @@ def test_artifacts(client, small_study, children):
     logged = children[2].data.metrics["saturation/flat_fraction"]
     assert mean["(network)"] == pytest.approx(logged, abs=1e-12)
     assert (mean["layers.1"] + mean["layers.3"]) / 2 == pytest.approx(logged, abs=1e-12)
-    assert set(table["metric"]) == set(preset("standard"))
+    losses = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
+    assert set(table["metric"]) == set(preset("standard")) | losses
+    assert set(table[table.metric.isin(losses)]["layer"]) == {"(network)"}
     assert small_study in folder.parents
 
 

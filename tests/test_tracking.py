@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 from mlflow.exceptions import MlflowException
 
-from pipeline.tracking.runs import log_dataset
+from pipeline.tracking.finished import log_dataset
 
 
 @pytest.mark.parametrize(("failures", "passes"), [(0, True), (1, True), (2, False)])

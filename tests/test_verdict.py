@@ -9,8 +9,9 @@ from scipy.integrate import solve_ivp
 
 from pipeline.cli import main
 from pipeline.config import compose
+from pipeline.pool import run_jobs
 from pipeline.records import Verdict
-from pipeline.runner import Job, look_ahead, run_jobs, verdicts
+from pipeline.runner import Job, look_ahead, verdicts
 from pipeline.verdict import Budget, Signs, judge, typical
 from pipeline.verdict.growth import NEVER, escape_steps
 

@@ -146,7 +146,9 @@ def to_yaml(config: Section) -> str:
     for section, key in (("tracking", "uri"), ("search", "storage")):
         if tree.get(section, {}).get(key):
             tree[section][key] = masked(tree[section][key])
-    return str(yaml.safe_dump(tree, sort_keys=False))
+    # The same text as that of safe_dump, in a tenth of the time where libyaml is there.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(tree, Dumper=dumper, sort_keys=False))
 
 
 def build_model(

@@ -24,6 +24,8 @@ NOT_IDENTITY = (
     "search.storage",
     "search.confirm",
     "trainer.stack_size",
+    "trainer.workers",
+    "trainer.max_memory_gb",
 )
 UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw"}
 

@@ -120,7 +120,10 @@ class TrainerConfig(Section):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1)]
     dtype: Literal["float32", "float64"]
-    stack_size: Annotated[int, Field(ge=1, le=4096)]
+    execution: Literal["auto", "native", "compiled", "stacked", "loop"]
+    workers: Annotated[int, Field(ge=1, le=1024)] | None
+    stack_size: Annotated[int, Field(ge=1, le=4096)] | None
+    max_memory_gb: Annotated[float, Field(gt=0)] | None
 
 
 class ProbesConfig(Section):
@@ -148,8 +151,12 @@ class SearchConfig(Section):
     n_trials: Annotated[int, Field(ge=1, le=1_000_000)]
     replicates: Annotated[int, Field(ge=1, le=CONFIRMATION_OFFSET)]
     batch: Annotated[int, Field(ge=1, le=4096)]
+    history: Annotated[int, Field(ge=100, le=1_000_000)]
     objective: Literal["val/accuracy", "val/loss"]
     preflight: Literal["log", "prune"]
+    pruner: Literal["none", "halving", "median", "wilcoxon"]
+    min_epochs: Annotated[int, Field(ge=1)]
+    reduction: Annotated[int, Field(ge=2, le=1000)]
     confirm: Annotated[int, Field(ge=0, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
     storage: str | None

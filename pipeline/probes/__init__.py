@@ -8,7 +8,8 @@ from pipeline.probes import rank, redundancy, saturation, signal
 from pipeline.probes.measure import Measurement, measure
 from pipeline.probes.registry import PRESETS, PROBES, LayerProbe, Need, NetworkProbe, Pool, preset
 from pipeline.probes.schedule import log_spaced
-from pipeline.probes.snapshot import LayerState, Snapshot, take_snapshot
+from pipeline.probes.snapshot import snapshot_of, take_snapshot
+from pipeline.probes.state import LayerState, Snapshot
 
 __all__ = [
     "PRESETS",
@@ -27,5 +28,6 @@ __all__ = [
     "redundancy",
     "saturation",
     "signal",
+    "snapshot_of",
     "take_snapshot",
 ]

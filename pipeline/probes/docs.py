@@ -15,10 +15,11 @@ part, at `probes.points` steps between 0 and the last, spaced evenly in log(step
 `probes=light|standard|full` chooses among them by cost, `probes.only=[NAME, ...]` by name.
 
 A run has 20 to 40 metrics, as MLflow's pages freeze with many: those under "Other metrics"
-and the *headline* probes, with their history, their last value, and their value before the
-first step as `init/...`. Probes named in `probes.only` are metrics as well. The artifact
-`layers.parquet` has the values of all probes that ran, at each step, of each layer and,
-under the layer `(network)`, of the whole network.
+and the *headline* probes, with at most six log-spaced points of their history, their last
+value, and their value before the first step as `init/...`. Probes named in `probes.only` are
+metrics as well. The artifact `layers.parquet` has the values of all probes that ran, at each
+step, of each layer and, under the layer `(network)`, of the whole network, and there the
+losses and accuracies of every epoch as well.
 
 This page is made from the registry (`python -m pipeline.probes.docs > docs/metrics.md`) and
 checked by a test. Every probe is tested against its closed form and against an independent
@@ -33,8 +34,9 @@ looked at, k the smallest number that leaves 4,096 or fewer and has no divisor i
 the number of positions, so that each row is looked at in other places and none is left out.
 A convolution's W is the matrix (channels out, channels in x kernel). A layer is hidden if an
 activation follows it; the network's value is the mean over hidden units (each layer counts by
-its width) or over hidden layers. All is computed in float64. A diverged network has NaN, which
-isn't logged.
+its width) or over hidden layers. Activations are counted and summed in the dtype of the
+training; whatever a tolerance or a small difference decides is computed in float64. A diverged
+network has NaN, which isn't logged.
 """
 
 COSTS = {

@@ -8,16 +8,11 @@ from torch import Tensor
 
 from pipeline.probes.numeric import centred, quotient, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
-from pipeline.probes.snapshot import LayerState
+from pipeline.probes.state import LayerState
 
 __all__ = ["effective_rank", "participation_ratio", "srank", "stable_rank"]
 
 SRANK_DELTA = 0.01
-
-
-def _singular_values(matrix: Tensor) -> Tensor:
-    values: Tensor = torch.linalg.svdvals(scaled(matrix))
-    return values
 
 
 @layer_probe(
@@ -25,8 +20,8 @@ def _singular_values(matrix: Tensor) -> Tensor:
     Pool.LAYERS,
     Cost.STANDARD,
     About(
-        "exp(-sum_k p_k ln p_k) / min(units, fan-in), with p_k = s_k / sum s over the singular values s of W. 0 for "
-        "W = 0",
+        "exp(-sum_k p_k ln p_k) / min(units, fan-in), with p_k = s_k / sum s over the singular values s of W; those "
+        "below about 1e-7 of the largest count as 0. 0 for W = 0",
         "Roy & Vetterli 2007, eq. 4",
         "W = I: 1; all rows equal, 4 x 4: 1/4; W = diag(1, 1, 0, 0): 2/4",
         "'Effective rank' also names srank (Kumar et al. 2021), the stable rank, and entropies of squared singular "
@@ -35,7 +30,7 @@ def _singular_values(matrix: Tensor) -> Tensor:
     headline=True,
 )
 def effective_rank(layer: LayerState) -> Tensor:
-    values = _singular_values(layer.weight)
+    values = layer.singular_values
     total = values.sum(-1)
     p = values / torch.where(total > 0, total, 1.0)[:, None]
     rank = torch.exp(torch.special.entr(p).sum(-1)) / values.shape[-1]
@@ -56,7 +51,7 @@ def effective_rank(layer: LayerState) -> Tensor:
     ),
 )
 def stable_rank(layer: LayerState) -> Tensor:
-    squares = _singular_values(layer.weight).square()
+    squares = layer.singular_values.square()
     return quotient(squares.sum(-1), squares.amax(-1)) / squares.shape[-1]
 
 
@@ -74,7 +69,7 @@ def stable_rank(layer: LayerState) -> Tensor:
 )
 def srank(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    values = _singular_values(layer.a)
+    values: Tensor = torch.linalg.svdvals(scaled(layer.a.to(torch.float64)))
     total = values.sum(-1, keepdim=True)
     # Round-off must not push a sum that reaches the share exactly below it.
     short = values.cumsum(-1) < (1 - SRANK_DELTA) * total * (1 - 1e-12)

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from pipeline.native import sum_cosines
+from pipeline.probes.copies import functional_share, row_shares, squared_distances
 from pipeline.probes.numeric import CONSTANT_TOLERANCE, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
-from pipeline.probes.snapshot import LayerState
+from pipeline.probes.state import LayerState
 
 __all__ = [
     "cloning_r2",
@@ -16,38 +18,6 @@ __all__ = [
     "row_copies",
     "row_cosine",
 ]
-
-ROW_TOLERANCE = 1e-5
-CORRELATION_TOLERANCE = 1e-5
-
-
-def _distinct_share(copies: Tensor) -> Tensor:
-    """Share of units that copy no earlier unit. copies: ``(S, n, n)`` booleans -> ``(S,)``."""
-    has_earlier_copy = copies.tril(-1).any(-1)
-    return 1 - has_earlier_copy.to(torch.float64).mean(-1)
-
-
-def _copying_share(copies: Tensor) -> Tensor:
-    """Share of units that have a copy, earlier or later. copies: ``(S, n, n)`` -> ``(S,)``."""
-    has_copy = (copies.tril(-1) | copies.triu(1)).any(-1)
-    return has_copy.to(torch.float64).mean(-1)
-
-
-def _squared_distances(rows: Tensor) -> Tensor:
-    """``(S, n, d) -> (S, n, n)``; by the Gram matrix, whose float64 error, 1e-16 of the
-    largest squared norm, lies far below the tolerance squared, 1e-10 of it."""
-    gram = rows @ rows.mT
-    squares = gram.diagonal(dim1=-2, dim2=-1)
-    return squares[..., :, None] + squares[..., None, :] - 2 * gram
-
-
-def _copies(rows: Tensor) -> Tensor:
-    """Which rows ``(S, n, d)`` agree to ``ROW_TOLERANCE`` of the largest norm: ``(S, n, n)``."""
-    # Divided by the largest entry and norm, tiny and huge rows are compared alike.
-    rows = scaled(rows)
-    largest = rows.norm(dim=-1).amax(-1)
-    rows = rows / torch.where(largest > 0, largest, 1.0)[:, None, None]
-    return _squared_distances(rows) <= ROW_TOLERANCE**2
 
 
 @layer_probe(
@@ -65,7 +35,7 @@ def _copies(rows: Tensor) -> Tensor:
     headline=True,
 )
 def effective_width(layer: LayerState) -> Tensor:
-    return _distinct_share(_copies(layer.rows))
+    return layer.row_shares[0]
 
 
 @layer_probe(
@@ -83,17 +53,7 @@ def effective_width(layer: LayerState) -> Tensor:
 )
 def functional_width(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    units = layer.a.mT
-    centred = units - units.mean(-1, keepdim=True)
-    size = units.abs().amax(-1)
-    constant = centred.abs().amax(-1) <= CONSTANT_TOLERANCE * size
-    # Scaled before the norm is taken, so that tiny activations don't underflow.
-    centred = centred / torch.where(size > 0, size, 1.0)[..., None]
-    unit = torch.nn.functional.normalize(centred, dim=-1, eps=1e-300)
-    correlated = (unit @ unit.mT).abs() > 1 - CORRELATION_TOLERANCE
-    varying = ~constant
-    copies = correlated & varying[..., :, None] & varying[..., None, :]
-    return _distinct_share(copies | (constant[..., :, None] & constant[..., None, :]))
+    return functional_share(layer.a, layer.look.low, layer.look.high, layer.look.may_copy)
 
 
 @layer_probe(
@@ -109,16 +69,19 @@ def functional_width(layer: LayerState) -> Tensor:
     headline=True,
 )
 def row_cosine(layer: LayerState) -> Tensor:
-    weight = layer.weight
-    n = weight.shape[1]
-    largest = weight.abs().amax(-1)
-    zero = largest == 0
-    unit = torch.nn.functional.normalize(weight / torch.where(zero, 1.0, largest)[..., None], dim=-1)
-    cosine = (unit @ unit.mT).abs() + (zero[..., :, None] & zero[..., None, :]).to(weight.dtype)
-    if n == 1:
-        return cosine.new_zeros(len(weight))
-    off_diagonal = cosine.sum((-2, -1)) - cosine.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return off_diagonal / (n * (n - 1))
+    n = layer.units
+    zeros = (layer.weight == 0).all(-1).sum(-1).to(torch.float64)
+    total = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
+    return (total + zeros * (zeros - 1)) / max(n * (n - 1), 1)
+
+
+def _sum_cosines(rows: Tensor) -> Tensor:
+    """Of abs(cosine) over all ordered pairs of different rows ``(S, n, d)``, ``(S,)``; 0 for zero rows."""
+    largest = rows.abs().amax(-1, keepdim=True)
+    unit = torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1.0), dim=-1)
+    cosine = (unit @ unit.mT).abs().clamp(max=1)
+    cosine.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    return cosine.sum(-1).sum(-1, dtype=torch.float64)
 
 
 @layer_probe(
@@ -133,7 +96,7 @@ def row_cosine(layer: LayerState) -> Tensor:
     ),
 )
 def row_copies(layer: LayerState) -> Tensor:
-    return _copying_share(_copies(layer.rows))
+    return layer.row_shares[1]
 
 
 @layer_probe(
@@ -149,7 +112,7 @@ def row_copies(layer: LayerState) -> Tensor:
     ),
 )
 def column_copies(layer: LayerState) -> Tensor | None:
-    return None if layer.outgoing is None else _copying_share(_copies(layer.outgoing))
+    return None if layer.outgoing is None else row_shares(layer.outgoing, layer.native)[1]
 
 
 @layer_probe(
@@ -164,7 +127,7 @@ def column_copies(layer: LayerState) -> Tensor | None:
     ),
 )
 def gradient_copies(layer: LayerState) -> Tensor:
-    return _copying_share(_copies(layer.gradient_rows))
+    return row_shares(layer.gradient_rows, layer.native)[1]
 
 
 @layer_probe(
@@ -185,8 +148,8 @@ def gradient_copies(layer: LayerState) -> Tensor:
 )
 def cloning_r2(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    units = scaled(layer.a.mT)
-    residual = _squared_distances(units)
+    units = scaled(layer.a.mT.to(torch.float64))
+    residual = squared_distances(units)
     residual.diagonal(dim1=-2, dim2=-1).fill_(torch.inf)
     nearest = residual.amin(-1).clamp(min=0)
     size = units.square().sum(-1)

@@ -6,7 +6,7 @@ from enum import Enum
 
 from torch import Tensor
 
-from pipeline.probes.snapshot import LayerState, Snapshot
+from pipeline.probes.state import LayerState, Snapshot
 
 __all__ = [
     "PRESETS",

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.probes.numeric import quotient
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
-from pipeline.probes.snapshot import LayerState
+from pipeline.probes.state import LayerState
 
 __all__ = [
     "dead_fraction",
@@ -34,7 +34,7 @@ SKEWED_SHARE = 0.9
     headline=True,
 )
 def flat_fraction(layer: LayerState) -> Tensor:
-    return layer.flat.to(torch.float64).mean((1, 2))
+    return layer.flat.mean(1) / layer.look.samples
 
 
 @layer_probe(
@@ -51,7 +51,7 @@ def flat_fraction(layer: LayerState) -> Tensor:
     headline=True,
 )
 def dead_fraction(layer: LayerState) -> Tensor:
-    return layer.flat.all(1).to(torch.float64).mean(1)
+    return (layer.flat == layer.look.samples).to(torch.float64).mean(1)
 
 
 @layer_probe(
@@ -69,8 +69,7 @@ def dead_fraction(layer: LayerState) -> Tensor:
 )
 def linear_fraction(layer: LayerState) -> Tensor:
     assert layer.activation is not None
-    assert layer.z is not None
-    return layer.activation.linear(layer.z).to(torch.float64).mean((1, 2))
+    return layer.look.inside(layer.activation.linear_where).mean(1) / layer.look.samples
 
 
 @layer_probe(
@@ -87,8 +86,7 @@ def linear_fraction(layer: LayerState) -> Tensor:
     ),
 )
 def dormant_fraction(layer: LayerState) -> Tensor:
-    assert layer.a is not None
-    size = layer.a.abs().mean(1)
+    size = layer.look.mean_size
     score = quotient(size, size.mean(1, keepdim=True))
     return (score <= DORMANT_TAU).to(torch.float64).mean(1)
 
@@ -104,11 +102,10 @@ def dormant_fraction(layer: LayerState) -> Tensor:
     ),
 )
 def skewed_fraction(layer: LayerState) -> Tensor:
-    assert layer.z is not None
-    positive = (layer.z > 0).sum(1)
+    positive, samples = layer.look.above[0.0], layer.look.samples
     # In whole samples: 9 of 10 are not more than 0.9.
-    majority = torch.maximum(positive, layer.z.shape[1] - positive)
-    return (majority > SKEWED_SHARE * layer.z.shape[1] + 1e-9).to(torch.float64).mean(1)
+    majority = torch.maximum(positive, samples - positive)
+    return (majority > SKEWED_SHARE * samples + 1e-9).to(torch.float64).mean(1)
 
 
 @layer_probe(
@@ -127,8 +124,7 @@ def skewed_fraction(layer: LayerState) -> Tensor:
 )
 def rakitianskaia_engelbrecht(layer: LayerState) -> Tensor | None:
     assert layer.activation is not None
-    assert layer.a is not None
     if layer.activation.bounds is None:
         return None
     low, high = layer.activation.bounds
-    return (layer.a - (low + high) / 2).abs().mean((1, 2)) / ((high - low) / 2)
+    return layer.look.mean_away.mean(1) / ((high - low) / 2)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.probes.numeric import centred, quotient
 from pipeline.probes.registry import About, Cost, Need, Pool, layer_probe, network_probe
-from pipeline.probes.snapshot import LayerState, Snapshot
+from pipeline.probes.state import LayerState, Snapshot
 
 __all__ = [
     "activation_variance",
@@ -21,18 +21,12 @@ __all__ = [
 
 def _gradient_norm(layer: LayerState) -> Tensor:
     """Norm of the gradient by all the layer's parameters, ``(S,)``."""
-    gradient = layer.gradient_rows.flatten(1)
+    gradient = layer.gradient_rows.to(torch.float64).flatten(1)
     # Scaled before squaring: gradients of 1e-200 are still gradients.
     largest = gradient.abs().amax(1)
     scale = torch.where(largest > 0, largest, 1.0)
-    norm: Tensor = scale * (gradient / scale[:, None]).norm(dim=1)
+    norm: Tensor = scale * (gradient / scale[:, None]).square().sum(1).sqrt()
     return norm
-
-
-def _variance(values: Tensor) -> Tensor:
-    """Of all of a member's values; torch's own ``var`` rounds otherwise for a stack of one."""
-    away = values.flatten(1) - values.flatten(1).mean(1, keepdim=True)
-    return away.square().mean(1)
 
 
 @network_probe(
@@ -94,8 +88,9 @@ def layer_update_ratio(layer: LayerState) -> Tensor | None:
     ),
 )
 def activation_variance(layer: LayerState) -> Tensor:
-    assert layer.a is not None
-    return _variance(layer.a)
+    within, mean = layer.look.variance, layer.look.mean
+    between = (mean - mean.mean(1, keepdim=True)).square()
+    return (within + between).mean(1)
 
 
 @layer_probe(
@@ -112,7 +107,9 @@ def activation_variance(layer: LayerState) -> Tensor:
     output_too=True,
 )
 def gradient_variance(layer: LayerState) -> Tensor:
-    return _variance(layer.gradient)
+    # In float64: squares of 1e-25 are too small for float32. torch's own `var` rounds otherwise for a stack of one.
+    gradient = layer.gradient.to(torch.float64).flatten(1)
+    return (gradient - gradient.mean(1, keepdim=True)).square().mean(1)
 
 
 def _jacobian_values(snapshot: Snapshot) -> Tensor | None:

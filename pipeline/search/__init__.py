@@ -4,11 +4,12 @@ from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
 from pipeline.search.status import StudyStatus, studies, trial_counter
 from pipeline.search.storage import study_name
-from pipeline.search.study import Asked, Search, planned
+from pipeline.search.study import Asked, FinishedTrial, Search, planned
 
 __all__ = [
     "Asked",
     "Axis",
+    "FinishedTrial",
     "Search",
     "StudyStatus",
     "axes_of",

@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.search.sampler import LOST
 from pipeline.search.storage import DAMAGED, journal_dir, open_storage, study_name
 
 __all__ = ["StudyStatus", "studies", "trial_counter"]
@@ -66,7 +65,7 @@ def _statuses(storage: BaseStorage, store: str) -> list[StudyStatus]:
         trials = storage.get_all_trials(frozen._study_id, deepcopy=False)
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         best = _best(done, frozen.direction) if done else None
-        counts = Counter(t.state.name for t in trials if LOST not in t.user_attrs)
+        counts = Counter(t.state.name for t in trials)
         by_state = {state: counts.get(state, 0) for state in STATES}
         statuses.append(
             StudyStatus(frozen.study_name, store, by_state, best.value if best else None, best.number if best else None)

@@ -1,4 +1,4 @@
-"""The Optuna study behind a search: opened or resumed, asked in batches, told results."""
+"""The Optuna study behind a search: opened or resumed, asked for trials, told results."""
 
 import json
 import math
@@ -6,24 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.config import Config, config_hash, flatten, identity, plain, with_values
-from pipeline.config.convert import suggestion
-from pipeline.errors import UsageError
-from pipeline.records import TrialRecord
-from pipeline.search.sampler import LOST, grid_size, make_sampler
+from pipeline.config import Config, config_hash, identity, with_values
+from pipeline.errors import RunError, UsageError
+from pipeline.records import MemberRecord, TrialRecord
+from pipeline.search.ledger import Ledger
+from pipeline.search.points import first_points
+from pipeline.search.pruning import Pruning
+from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
 from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
 
-__all__ = ["Asked", "Search", "planned"]
+__all__ = ["Asked", "FinishedTrial", "Search", "planned"]
+
+FinishedTrial = FrozenTrial
+"""A trial as it is stored."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
 DIVERGED_LOSS = 1e6
 LARGEST_LOSS = 0.999e6
+MODES = "execution"
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def planned(config: Config, axes: Sequence[Axis]) -> int:
 
 
 class Search:
-    """One study.
+    """One study. Its trials are numbered from 0 without gaps, whatever cut it off.
 
     Raises:
         UsageError: the space is wrong, or a study of this name was begun with another
@@ -60,28 +69,32 @@ class Search:
         self.axes = axes_of(config)
         if not self.axes:
             raise UsageError.of("search.space", config.search.space, "holds no axis that could change anything")
-        self.distributions = {axis.key: axis.distribution for axis in self.axes}
-        first = _first_points(config, self.axes)
-        self.asked: dict[int, Trial] = {}
+        self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
         self._lock = held_lock(config, self.name)
-        self.study, self.store = self._open()
-        self._check_identity(first, data_digest)
+        self.storage, self.store = open_storage(config, self.name)
+        self._id = self._open()
+        self._check_identity(data_digest)
         self._recover()
+        trials = self.storage.get_all_trials(self._id, deepcopy=False)
+        self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
+        self._ids = [trial._trial_id for trial in trials]
+        self.pruning = Pruning(config, self._ledger, self._minimize)
+        self._running: set[int] = set()
+        self._waiting = sorted((t.number for t in trials if t.state == TrialState.WAITING), reverse=True)
 
-    def _open(self) -> tuple[optuna.Study, str]:
-        storage, store = open_storage(self.config, self.name)
-        maximize = self.config.search.objective == "val/accuracy"
+    @property
+    def _minimize(self) -> bool:
+        return self.config.search.objective == "val/loss"
+
+    def _open(self) -> int:
+        direction = StudyDirection.MINIMIZE if self._minimize else StudyDirection.MAXIMIZE
         try:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=self.name,
-                sampler=make_sampler(self.config, self.axes),
-                direction="maximize" if maximize else "minimize",
-                load_if_exists=True,
-            )
+            names = {study.study_name: study._study_id for study in self.storage.get_all_studies()}
+            if self.name in names:
+                return names[self.name]
+            return self.storage.create_new_study([direction], self.name)
         except DAMAGED:
-            raise damaged(store) from None
-        return study, store
+            raise damaged(self.store) from None
 
     def close(self) -> None:
         """Lets other processes run this study."""
@@ -93,20 +106,58 @@ class Search:
         return planned(self.config, self.axes)
 
     @property
-    def finished(self) -> list[FrozenTrial]:
-        """Trials with a result, and those that were pruned before they were trained."""
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    def done(self) -> int:
+        """How many trials have a result or were pruned."""
+        return self._ledger.done
 
-    def ask(self, count: int) -> list[Asked]:
-        """The next trials."""
-        batch = []
-        for _ in range(count):
-            trial = self.study.ask(self.distributions)
-            values = {axis.key: axis.decode(trial.params[axis.key]) for axis in self.axes}
-            trial.set_user_attr("values", values)
-            self.asked[trial.number] = trial
-            batch.append(Asked(trial.number, values, with_values(self.config, settings(self.axes, values))))
-        return batch
+    @property
+    def finished(self) -> list[FrozenTrial]:
+        """Those trials, by number."""
+        return self._ledger.results
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best trial that was trained to its end, of equals the first; None if none was."""
+        return self._ledger.best
+
+    def ready(self) -> bool:
+        """Whether a trial can be asked for: one that was cut off, or the next if what it rests on is known.
+
+        Trial k rests on the results of trials 0 to k - ``search.batch``, and on no others.
+        """
+        return bool(self._waiting) or (len(self._ledger) < self.total and self._ledger.ready)
+
+    def ask(self, count: int = 1) -> list[Asked]:
+        """The next trials: ``count``, or as many of them as can be asked for already."""
+        asked: list[Asked] = []
+        while len(asked) < count and self.ready():
+            number = self._resume(self._waiting.pop()) if self._waiting else self._new()
+            self._running.add(number)
+            asked.append(self.again(self._ledger[number]))
+        return asked
+
+    def _resume(self, number: int) -> int:
+        self.storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+        return number
+
+    def _new(self) -> int:
+        number = len(self._ledger)
+        drawn = self._suggester.suggest(number, self._ledger.seen())
+        params = {axis.key: drawn[axis.key] for axis in self.axes}
+        values = {axis.key: axis.decode(params[axis.key]) for axis in self.axes}
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions=self._suggester.distributions,
+            user_attrs={"values": values},
+        )
+        # One write, so that no trial is ever stored without its values.
+        self._ids.append(self.storage.create_new_trial(self._id, template))
+        trial = self.storage.get_trial(self._ids[number])
+        if trial.number != number:
+            raise RunError(f"the study {self.name!r} is being run by another process; wait for it, or stop it")
+        self._ledger.put(trial)
+        return number
 
     def again(self, trial: FrozenTrial) -> Asked:
         """A stored trial as it was asked."""
@@ -114,89 +165,84 @@ class Search:
 
     def tell(self, number: int, record: TrialRecord) -> None:
         """Stores a result; a trial that was not trained is pruned."""
-        trial = self.asked.pop(number)
+        self._running.remove(number)
+        trial_id = self._ids[number]
         if record.diverged:
-            trial.set_user_attr("diverged_replicates", record.diverged)
+            self.storage.set_trial_user_attr(trial_id, "diverged_replicates", record.diverged)
         if record.verdict is not None:
-            trial.set_user_attr("verdict", record.verdict.sentence)
-        if not record.members:
-            self.study.tell(trial, state=TrialState.PRUNED)
-            return
-        self.study.tell(trial, self.objective(record))
+            self.storage.set_trial_user_attr(trial_id, "verdict", record.verdict.sentence)
+        if record.pruned:
+            self.storage.set_trial_user_attr(trial_id, "pruned", record.reason)
+            self.storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+        else:
+            self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [self.objective(record)])
+        self._ledger.put(self.storage.get_trial(trial_id))
+
+    def report(self, number: int, step: int, members: Sequence[MemberRecord]) -> None:
+        """Notes how far a trial has come: the objective of its replicates after an epoch, or of one replicate."""
+        last = [member.curves[self.config.search.objective] for member in members]
+        value = self._finite(float(np.mean([curve[max(curve)] for curve in last])))
+        self.pruning.report(number, step, value)
+        self.storage.set_trial_intermediate_value(self._ids[number], step, value)
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
         value = record.mean(self.config.search.objective)
-        if self.config.search.objective == "val/accuracy":
-            return value  # a network that diverged has 0
-        return min(value, LARGEST_LOSS) if math.isfinite(value) and not record.diverged else DIVERGED_LOSS
+        return self._finite(math.nan if record.diverged and self._minimize else value)
+
+    def _finite(self, value: float) -> float:
+        if not self._minimize:
+            return value  # a network that diverged has an accuracy of 0
+        return min(value, LARGEST_LOSS) if math.isfinite(value) else DIVERGED_LOSS
 
     def abandon(self) -> None:
-        """Marks trials that were asked for and not told, so that they are given again."""
-        for number in list(self.asked):
-            _give_again(self.study, self.asked.pop(number)._trial_id)
-
-    @property
-    def best(self) -> FrozenTrial | None:
-        """The best trial; None if none was trained."""
-        trained = any(trial.state == TrialState.COMPLETE for trial in self.finished)
-        return self.study.best_trial if trained else None
+        """Puts trials that were asked for and not told back, so that they are given again."""
+        for number in sorted(self._running, reverse=True):
+            _put_back(self.storage, self._ids[number])
+            self._waiting.append(number)
+        self._running.clear()
+        self._waiting.sort(reverse=True)
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
         return with_values(self.config, settings(self.axes, trial.user_attrs["values"]))
 
-    def _check_identity(self, first: list[dict[str, Any]], digest: str) -> None:
-        stored = self.study.user_attrs.get("config")
-        mine = identity(self.config)
-        if stored is None:
-            self.study.set_user_attr("config", json.dumps(mine))
-            self.study.set_user_attr("config_hash", config_hash(self.config))
-            self.study.set_user_attr("data_digest", digest)
-            for point in first:
-                self.study.enqueue_trial(point)
+    @property
+    def modes(self) -> dict[str, str]:
+        """The execution mode in which the networks of each structure are trained, as far as it was settled."""
+        found: dict[str, str] = self.storage.get_study_user_attrs(self._id).get(MODES, {})
+        return dict(found)
+
+    def keep_mode(self, structure: str, mode: str) -> None:
+        """Settles a mode for good."""
+        self.storage.set_study_user_attr(self._id, MODES, self.modes | {structure: mode})
+
+    def _check_identity(self, digest: str) -> None:
+        stored = self.storage.get_study_user_attrs(self._id)
+        if "data_digest" not in stored:
+            mine = {"config": json.dumps(identity(self.config)), "config_hash": config_hash(self.config)}
+            for key, value in (mine | {"data_digest": digest}).items():
+                self.storage.set_study_user_attr(self._id, key, value)
             return
-        theirs = json.loads(stored)
-        for key in sorted({*mine, *theirs}):
-            if mine.get(key) != theirs.get(key):
-                allowed = f"the study {self.name!r} was begun with {theirs.get(key)}; choose another study.name"
-                raise UsageError.of(key, mine.get(key), allowed)
-        if self.study.user_attrs.get("data_digest") != digest:
+        _check_config(self.name, identity(self.config), json.loads(stored["config"]))
+        if stored["data_digest"] != digest:
             key = "dataset.path" if self.config.dataset.path else "dataset"
             given = self.config.dataset.path or self.config.dataset.name
             allowed = f"the data have changed since the study {self.name!r} was begun; choose another study.name"
             raise UsageError.of(key, given, allowed)
 
     def _recover(self) -> None:
-        """Trials that a process left RUNNING are given again with the same values."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            _give_again(self.study, trial._trial_id)
+        """Trials that a process left RUNNING are given again."""
+        for trial in self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
+            _put_back(self.storage, trial._trial_id)
 
 
-def _first_points(config: Config, axes: list[Axis]) -> list[dict[str, Any]]:
-    """``search.enqueue`` in Optuna's terms, on the axes there are."""
-    by_key = {axis.key: axis for axis in axes}
-    known = flatten(plain(config))
-    points: list[dict[str, Any]] = []
-    for i, point in enumerate(config.search.enqueue):
-        given = flatten(point)
-        for key in given:
-            if key not in known:
-                raise UsageError.of(f"search.enqueue[{i}].{key}", given[key], f"unknown key{suggestion(key, known)}")
-        given = {key: value for key, value in given.items() if key in by_key}
-        for key, value in given.items():
-            if not by_key[key].contains(value):
-                raise UsageError.of(f"search.enqueue[{i}].{key}", value, "must lie on its axis in search.space")
-        encoded = {key: by_key[key].encode(value) for key, value in given.items()}
-        if encoded and encoded not in points:
-            points.append(encoded)
-    # A grid holds its own points and visits each once.
-    return points if config.search.sampler != "grid" else []
+def _check_config(study: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for key in sorted({*mine, *theirs}):
+        if mine.get(key) != theirs.get(key):
+            allowed = f"the study {study!r} was begun with {theirs.get(key)}; choose another study.name"
+            raise UsageError.of(key, mine.get(key), allowed)
 
 
-def _give_again(study: optuna.Study, trial_id: int) -> None:
-    frozen = study._storage.get_trial(trial_id)
-    study._storage.set_trial_user_attr(trial_id, LOST, True)
-    if frozen.params:
-        study.enqueue_trial(frozen.params)
-    study.tell(frozen.number, state=TrialState.FAIL)
+def _put_back(storage: BaseStorage, trial_id: int) -> None:
+    storage.set_trial_state_values(trial_id, TrialState.WAITING)

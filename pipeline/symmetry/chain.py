@@ -1,16 +1,19 @@
 """Networks whose symmetry is settled: chains of linear layers, an activation after each but the last."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipeline.layers import Layer
+from pipeline.activations import ACTIVATIONS
+from pipeline.distinct import surely_distinct
+from pipeline.layers import Layer, rows_of
 from pipeline.stack import Parameters, Stack
-from pipeline.symmetry.classes import LayerWeights, Symmetry, find_symmetry
+from pipeline.symmetry.classes import LayerWeights, Symmetry, all_distinct, find_symmetry
 from pipeline.symmetry.predict import Prediction, predict
 
 __all__ = ["chain_prediction", "chain_symmetry", "chain_weights", "is_chain", "stack_symmetry"]
@@ -57,21 +60,24 @@ def _through_the_chain(parameters: Parameters, layers: Sequence[Layer], x: Tenso
 
 def chain_weights(parameters: Parameters, layers: Sequence[Layer]) -> list[LayerWeights]:
     """One member's layers in float64, exactly as they are trained (in float32, say)."""
+    return _weights({name: p.detach().to("cpu", torch.float64).numpy() for name, p in parameters.items()}, layers)
 
-    def array(name: str) -> np.ndarray:
-        value: np.ndarray = parameters[name].detach().to("cpu", torch.float64).numpy()
-        return value
 
-    def weights(layer: Layer) -> LayerWeights:
-        weight = array(layer.weight)
-        return LayerWeights(weight, np.zeros(len(weight)) if layer.bias is None else array(layer.bias))
-
-    return [weights(layer) for layer in layers]
+def _weights(arrays: Mapping[str, np.ndarray], layers: Sequence[Layer]) -> list[LayerWeights]:
+    return [
+        LayerWeights(
+            weight := arrays[layer.weight], np.zeros(len(weight)) if layer.bias is None else arrays[layer.bias]
+        )
+        for layer in layers
+    ]
 
 
 def chain_symmetry(parameters: Parameters, layers: Sequence[Layer]) -> Symmetry | None:
     """The classes of one member of a chain; None where a parameter isn't finite."""
-    weights = chain_weights(parameters, layers)
+    return _symmetry(chain_weights(parameters, layers), layers)
+
+
+def _symmetry(weights: Sequence[LayerWeights], layers: Sequence[Layer]) -> Symmetry | None:
     if not all(np.isfinite(part).all() for layer in weights for part in (layer.weight, layer.bias)):
         return None
     return find_symmetry(weights, odd=all(layer.activation.odd for layer in layers if layer.activation is not None))
@@ -79,9 +85,13 @@ def chain_symmetry(parameters: Parameters, layers: Sequence[Layer]) -> Symmetry 
 
 def chain_prediction(symmetry: Symmetry, layers: Sequence[Layer]) -> Prediction:
     """The widths that a member of a chain is bound to have."""
-    zero = torch.zeros(1)
     activations = [layer.activation for layer in layers if layer.activation is not None]
-    return predict(symmetry, zero_at_zero=all(float(a.module()(zero)) == 0 for a in activations))
+    return predict(symmetry, zero_at_zero=all(_zero_at_zero(a.name) for a in activations))
+
+
+@cache
+def _zero_at_zero(activation: str) -> bool:
+    return float(ACTIVATIONS[activation].module()(torch.zeros(1))) == 0
 
 
 def stack_symmetry(stack: Stack, layers: Sequence[Layer], sample: Tensor) -> list[Symmetry | None] | None:
@@ -92,5 +102,15 @@ def stack_symmetry(stack: Stack, layers: Sequence[Layer], sample: Tensor) -> lis
     """
     if not is_chain(stack.module, layers, sample):
         return None
-    members = ({name: p[i] for name, p in stack.parameters.items()} for i in range(len(stack)))
-    return [chain_symmetry(member, layers) for member in members]
+    parameters = {name: p[: len(stack)].detach() for name, p in stack.parameters.items()}
+    arrays = {name: p.to("cpu", torch.float64).numpy() for name, p in parameters.items()}
+    members = [_weights({name: a[i] for name, a in arrays.items()}, layers) for i in range(len(stack))]
+    plain = _plain(parameters, layers).tolist()
+    return [all_distinct(own) if seen else _symmetry(own, layers) for own, seen in zip(members, plain, strict=True)]
+
+
+def _plain(parameters: Parameters, layers: Sequence[Layer]) -> Tensor:
+    """Members that are finite and whose rows make every neuron a class at a glance, as random ones do: ``(S,)``."""
+    finite = [p.flatten(1).abs().amax(1) < torch.inf for p in parameters.values()]
+    distinct = [surely_distinct(rows_of(parameters, layer)) for layer in layers if layer.hidden]
+    return torch.stack([*finite, *distinct]).all(0)

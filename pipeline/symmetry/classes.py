@@ -30,7 +30,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["LayerWeights", "Symmetry", "find_symmetry"]
+__all__ = ["LayerWeights", "Symmetry", "all_distinct", "find_symmetry"]
 
 TENSORS = ("rows", "biases", "columns")
 
@@ -69,6 +69,11 @@ class Symmetry:
         """The share of distinct hidden neurons that training can't exceed without help."""
         return sum(self.widths) / sum(len(c) for c in self.classes)
 
+    @property
+    def trivial(self) -> bool:
+        """Whether every neuron is a class of its own, and none its own mirror image."""
+        return all(int(c[-1]) + 1 == len(c) and bool(s.all()) for c, s in zip(self.classes, self.signs, strict=True))
+
     @cached_property
     def broken_by(self) -> list[dict[str, int]]:
         """What breaks ties: for each hidden layer how many pairs of neurons in different
@@ -91,19 +96,25 @@ def find_symmetry(layers: Sequence[LayerWeights], odd: bool = False) -> Symmetry
         layers: all layers of an MLP, the output layer last; at least two.
         odd: whether every hidden activation is odd, so that mirrored copies count.
     """
-    if _all_distinct(layers, odd):
-        return _unmirrored(layers, [np.arange(len(layer.bias)) for layer in layers[:-1]])
+    if _rows_differ(layers, odd):
+        return all_distinct(layers)
     if not odd:
         return _unmirrored(layers, _refined(layers))
     folded = [_folded(colours) for colours in _refined(_doubled(layers))]
     return Symmetry(layers, [classes for classes, _ in folded], [signs for _, signs in folded])
 
 
+def all_distinct(layers: Sequence[LayerWeights]) -> Symmetry:
+    """Every neuron a class of its own: what ``find_symmetry`` finds where rows and biases are
+    finite and all different, and under odd activations neither zero nor each other's negatives."""
+    return _unmirrored(layers, [np.arange(len(layer.bias)) for layer in layers[:-1]])
+
+
 def _unmirrored(layers: Sequence[LayerWeights], classes: list[np.ndarray]) -> Symmetry:
     return Symmetry(layers, classes, [np.ones(len(c), dtype=np.int64) for c in classes])
 
 
-def _all_distinct(layers: Sequence[LayerWeights], odd: bool) -> bool:
+def _rows_differ(layers: Sequence[LayerWeights], odd: bool) -> bool:
     """Whether rows and biases alone make every neuron a class: the usual case, soon seen.
 
     With distinct [row, bias] the neurons above the inputs are a class each, so those above

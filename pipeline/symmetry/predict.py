@@ -37,6 +37,10 @@ def predict(symmetry: Symmetry, zero_at_zero: bool) -> Prediction:
     Args:
         zero_at_zero: whether every hidden activation has phi(0) = 0.
     """
+    if symmetry.trivial and all(layer.weight.any(1).all() for layer in symmetry.layers[:-1]):
+        # Every unit is reached from the inputs, and by others than its copies.
+        units = [len(own) for own in symmetry.classes]
+        return Prediction(units, [0] * len(units), units)
     constant = constant_units(quotient(symmetry), zero_at_zero)
     return Prediction(
         [int((~c).sum()) + bool(c.any()) for c in constant],

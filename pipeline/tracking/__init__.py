@@ -10,7 +10,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.history import StudyRuns, read_study
 from pipeline.tracking.model import register_winner
-from pipeline.tracking.runs import StudyTracker, track_single
+from pipeline.tracking.runs import StudyTracker, TrialRun, track_single
 from pipeline.tracking.store import Store, check_store, open_store, ui_command
 from pipeline.tracking.writer import Writer
 
@@ -19,6 +19,7 @@ __all__ = [
     "Store",
     "StudyRuns",
     "StudyTracker",
+    "TrialRun",
     "Writer",
     "check_store",
     "open_store",

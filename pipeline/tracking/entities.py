@@ -1,9 +1,8 @@
 """From the lab's records to MLflow's metrics, params, tags and artifacts."""
 
 import math
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 import mlflow.data
 import pyarrow as pa
@@ -13,30 +12,47 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
 from pipeline.config import Config, CustomModel, config_hash, flatten, to_yaml
 from pipeline.data import Dataset
-from pipeline.probes import PROBES
-from pipeline.records import LayerRow, MemberRecord, TrialRecord
+from pipeline.probes import PROBES, log_spaced
+from pipeline.records import Curve, MemberRecord, TrialRecord
 
-__all__ = ["REPLICATES", "chance", "dataset_input", "identity_tags", "metrics_of", "params_of", "write_artifacts"]
+__all__ = [
+    "LAYERS",
+    "NETWORK",
+    "REPLICATES",
+    "artifacts_of",
+    "chance",
+    "dataset_input",
+    "identity_tags",
+    "metrics_of",
+    "params_of",
+]
 
-REPLICATES = "replicates.parquet"
+LAYERS, REPLICATES = "layers.parquet", "replicates.parquet"
 # Where layers.parquet has a value of the whole network instead of a layer's name.
 NETWORK = "(network)"
+# Of a curve MLflow gets so many points, log-spaced; layers.parquet has all.
+POINTS = 6
 # In the records, but not in MLflow, where forty keys a run are enough: the prediction is one of the start
 # already, and when which ties broke is what ``initlab symmetry`` tells.
 UNLOGGED = ("init/symmetry/predicted_width", "symmetry/first_break", "symmetry/lasting_break", "test/loss")
 SPREADS = ("val/accuracy", "test/accuracy", "redundancy/effective_width", "saturation/flat_fraction")
 
 
-def metrics_of(record: TrialRecord, objective: float | None = None, named: Sequence[str] = ()) -> list[Metric]:
-    """Curves with their steps, then what has no step.
+def metrics_of(
+    record: TrialRecord, ended: float, objective: float | None = None, named: Sequence[str] = ()
+) -> list[Metric]:
+    """Some points of each curve with their steps, then what has no step.
 
     Of the probes the headline ones and those in ``named``: each key is a chart in MLflow's
     UI, which freezes with many. ``layers.parquet`` has all.
 
     Values that aren't finite are left out and counted. A curve that doesn't end in a finite
     value is left out whole: MLflow shows a metric's last value, which would be an old one.
+
+    Args:
+        ended: seconds since the epoch.
     """
-    now = int(time.time() * 1000)
+    now = round(ended * 1000)
     verdict = [Metric("verdict/score", record.verdict.score, now, 0)] if record.verdict else []
     return verdict + (_trained_metrics(record, objective, named, now) if record.members else [])
 
@@ -45,21 +61,25 @@ def _trained_metrics(record: TrialRecord, objective: float | None, named: Sequen
     hidden = {name for name in PROBES if not PROBES[name].headline} - set(named)
     curves = {name: curve for name, curve in record.curves().items() if name not in hidden}
     means = {name: value for name, value in record.means().items() if name.removeprefix("init/") not in hidden}
-    points = [
-        (name, value if math.isfinite(curve[max(curve)]) else math.nan, step)
-        for name, curve in curves.items()
-        for step, value in sorted(curve.items())
-    ]
+    sound = {name: curve for name, curve in curves.items() if math.isfinite(curve[max(curve)])}
+    bad = sum(name not in sound or not math.isfinite(value) for name, c in curves.items() for value in c.values())
     last = max(step for curve in curves.values() for step in curve)
-    points += [(name, value, last) for name, value in means.items() if name not in (*curves, *UNLOGGED)]
+    points = [(name, value, last) for name, value in means.items() if name not in (*curves, *UNLOGGED)]
     points += [(f"spread/{name}", record.spread(name), last) for name in SPREADS if name in record.members[0].final]
     points += [(name, value, last) for name, value in _best(curves).items()]
     if objective is not None:
         points.append(("search/objective", objective, last))
     points.append(("health/diverged_replicates", float(record.diverged), last))
-    bad = sum(not math.isfinite(value) for _, value, _ in points)
+    bad += sum(not math.isfinite(value) for _, value, _ in points)
     points.append(("health/nonfinite_values", float(bad), last))
+    points += [(name, value, step) for name, curve in sound.items() for step, value in _some(curve)]
     return [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+
+
+def _some(curve: Curve) -> list[tuple[int, float]]:
+    """At most ``POINTS`` of a curve, the first and the last among them."""
+    points = sorted(curve.items())
+    return points if len(points) <= POINTS else [points[i] for i in log_spaced(len(points) - 1, POINTS)]
 
 
 def _best(curves: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
@@ -81,6 +101,7 @@ def params_of(config: Config, swept: Mapping[str, object], seeds: Sequence[int])
         "trainer.epochs": config.trainer.epochs,
         "trainer.batch_size": config.trainer.batch_size,
         "trainer.dtype": config.trainer.dtype,
+        "trainer.execution": config.trainer.execution,
         "seed": config.seed,
         **_own_places(config),
         "seeds": ",".join(map(str, seeds)),
@@ -127,26 +148,31 @@ def chance(data: Dataset) -> float:
     return float((data.y_test == guess).to(torch.float64).mean())
 
 
-def write_artifacts(folder: Path, config: Config, record: TrialRecord | None = None) -> None:
-    """``config.yaml``, and of a record ``layers.parquet`` and ``replicates.parquet``, into ``folder``."""
-    (folder / "config.yaml").write_text(to_yaml(config))
+def artifacts_of(config: Config, record: TrialRecord | None = None) -> dict[str, bytes]:
+    """``config.yaml``, and of a record ``layers.parquet`` and ``replicates.parquet``: ``{name: content}``."""
+    found = {"config.yaml": to_yaml(config).encode()}
     if record is not None and record.members:
-        pq.write_table(_layer_table(record), folder / "layers.parquet")
-        pq.write_table(_replicate_table(record), folder / REPLICATES)
+        found |= {LAYERS: _parquet(_layer_table(record)), REPLICATES: _parquet(_replicate_table(record))}
+    return found
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    return bytes(buffer.getvalue())
 
 
 def _layer_table(record: TrialRecord) -> pa.Table:
     """One row a (replicate, step, layer, metric): ``replicate seed step layer metric value``.
 
-    The values of the whole network stand beside those of the layers, under ``NETWORK``.
+    Every curve of the whole network, with each epoch, stands beside the layers' under ``NETWORK``.
     """
-    rows = [
-        (i, member.seed, row.step, row.layer, row.metric, row.value)
-        for i, member in enumerate(record.members)
-        for row in (*member.layers, *_network_rows(member))
-    ]
-    types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.float64()]
-    return _table(("replicate", "seed", "step", "layer", "metric", "value"), types, rows)
+    columns = Columns("step", "layer", "metric", "value")
+    for i, member in enumerate(record.members):
+        columns.add(i, member, *zip(*member.layers, strict=True))
+        for name, curve in member.curves.items():
+            columns.add(i, member, curve.keys(), repeat(NETWORK, len(curve)), repeat(name, len(curve)), curve.values())
+    return columns.table()
 
 
 def _replicate_table(record: TrialRecord) -> pa.Table:
@@ -154,23 +180,37 @@ def _replicate_table(record: TrialRecord) -> pa.Table:
 
     Metrics at the end, those before the first step as ``init/...``, and ``health/diverged``.
     """
-    rows = [
-        (i, member.seed, metric, float(value))
-        for i, member in enumerate(record.members)
-        for metric, value in {
-            **member.final,
-            **{f"init/{name}": value for name, value in member.init.items()},
-            "health/diverged": member.diverged_step is not None,
-        }.items()
-    ]
-    return _table(("replicate", "seed", "metric", "value"), [pa.int32(), pa.int64(), pa.string(), pa.float64()], rows)
+    columns = Columns("metric", "value")
+    for i, member in enumerate(record.members):
+        found = member.final | {f"init/{name}": value for name, value in member.init.items()}
+        found["health/diverged"] = float(member.diverged_step is not None)
+        columns.add(i, member, found.keys(), found.values())
+    return columns.table()
 
 
-def _table(names: Sequence[str], types: Sequence[pa.DataType], rows: Sequence[tuple[object, ...]]) -> pa.Table:
-    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+class Columns:
+    """A table in the making: ``replicate``, ``seed`` and the named columns."""
 
+    TYPES: Mapping[str, pa.DataType] = {
+        "replicate": pa.int32(),
+        "seed": pa.int64(),
+        "step": pa.int64(),
+        "layer": pa.string(),
+        "metric": pa.string(),
+        "value": pa.float64(),
+    }
 
-def _network_rows(member: MemberRecord) -> list[LayerRow]:
-    probed = {name: curve for name, curve in member.curves.items() if name in PROBES}
-    return [LayerRow(step, NETWORK, name, value) for name, curve in probed.items() for step, value in curve.items()]
+    def __init__(self, *names: str) -> None:
+        self._columns: dict[str, list[object]] = {name: [] for name in ("replicate", "seed", *names)}
+
+    def add(self, replicate: int, member: MemberRecord, *values: Iterable[object]) -> None:
+        """Adds rows of one member: as many as each of the values has."""
+        own = list(self._columns.values())
+        for column, added in zip(own[2:], values, strict=False):
+            column.extend(added)
+        count = len(own[2]) - len(own[0])
+        own[0].extend(repeat(replicate, count))
+        own[1].extend(repeat(member.seed, count))
+
+    def table(self) -> pa.Table:
+        return pa.table({name: pa.array(column, self.TYPES[name]) for name, column in self._columns.items()})

@@ -3,11 +3,13 @@
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from mlflow.entities import DatasetInput, Metric, Run
-from mlflow.exceptions import MlflowException
 
 from pipeline.config import Config
 from pipeline.data import Dataset
@@ -15,27 +17,23 @@ from pipeline.names import run_title
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
+    artifacts_of,
     chance,
     dataset_input,
     identity_tags,
     metrics_of,
     params_of,
     run_tags,
-    write_artifacts,
 )
+from pipeline.tracking.finished import FinishedRun, ToClient, Way, log_dataset, way_into
+from pipeline.tracking.reading import PARENT, children_of, quoted, search
 from pipeline.tracking.store import Store, open_store
 
-__all__ = ["StudyTracker", "find_parent", "finished_children", "pruned_children", "track_single"]
+__all__ = ["StudyTracker", "TrialRun", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
 
-PARENT = "mlflow.parentRunId"
 PRUNED = "initlab.pruned"
+REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
-PAGE = 1000
-
-
-def quoted(text: str) -> str:
-    """A string literal of MLflow's search language."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def find_parent(store: Store, study: str) -> Run | None:
@@ -46,38 +44,23 @@ def find_parent(store: Store, study: str) -> Run | None:
     return runs[0] if runs else None
 
 
-def finished_children(store: Store, parent: str) -> list[Run]:
-    """All finished child runs of a parent."""
-    return _children(store, parent, "attributes.status = 'FINISHED'")
+@dataclass(frozen=True)
+class TrialRun:
+    """A trial that has ended, as a run is to tell of it.
 
-
-def pruned_children(store: Store, parent: str) -> list[Run]:
-    """The child runs of trials that were judged and not trained."""
-    return _children(store, parent, f"tags.`{PRUNED}` = 'true'")
-
-
-def _children(store: Store, parent: str, condition: str) -> list[Run]:
-    children = f"tags.`{PARENT}` = {quoted(parent)} AND {condition}"
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = store.client.search_runs([store.experiment], children, max_results=PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
-    """Names the dataset of a run.
-
-    MLflow looks whether it knows the dataset and adds it if not. Of two processes that do
-    so at once one is refused; by then the dataset is known, so it asks again.
+    Attributes:
+        values: of the study's axes.
+        objective: what the search was told, if it was told a value.
+        started, ended: seconds since the epoch.
     """
-    try:
-        store.client.log_inputs(run_id, datasets=[inputs])
-    except MlflowException:
-        store.client.log_inputs(run_id, datasets=[inputs])
+
+    number: int
+    config: Config
+    values: Mapping[str, object]
+    record: TrialRecord
+    objective: float | None
+    started: float
+    ended: float = field(default_factory=time.time)
 
 
 class StudyTracker:
@@ -85,19 +68,25 @@ class StudyTracker:
 
     def __init__(self, config: Config, study: str, axes: Sequence[str], data: Dataset) -> None:
         self.config, self.study, self.axes, self.data = config, study, axes, data
-        self._inputs: DatasetInput | None = None
-        self._store: Store | None = None
         self.parent = ""
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The store, opened when it is first needed (a fresh one takes seconds)."""
-        if self._store is None:
-            self._store = open_store(self.config)
-        return self._store
+        return open_store(self.config)
+
+    @cached_property
+    def _way(self) -> Way:
+        return way_into(self.store)
+
+    @cached_property
+    def _inputs(self) -> DatasetInput:
+        return dataset_input(self.data)
 
     def begin(self) -> None:
-        """Creates the parent run, or takes it up again."""
+        """Creates the parent run, or takes it up again; the second time it does nothing."""
+        if self.parent:
+            return
         client = self.store.client
         found = find_parent(self.store, self.study)
         if found is not None:
@@ -126,30 +115,25 @@ class StudyTracker:
         # What differs from child to child is no property of the study.
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
         client.log_batch(self.parent, params=kept)
-        log_dataset(self.store, self.parent, self._dataset())
+        log_dataset(self.store, self.parent, self._inputs)
         with tempfile.TemporaryDirectory() as folder:
-            write_artifacts(Path(folder), self.config)
+            for name, content in artifacts_of(self.config).items():
+                (Path(folder) / name).write_bytes(content)
             client.log_artifacts(self.parent, folder)
 
-    def log_trial(
-        self,
-        number: int,
-        config: Config,
-        values: Mapping[str, object],
-        record: TrialRecord,
-        objective: float | None,
-        started: float,
-    ) -> None:
-        """One child run for a finished or pruned trial. started: seconds since the epoch."""
-        tags = identity_tags("trial", config, self.study, self.data.digest)
-        tags |= {PARENT: self.parent, "initlab.trial": str(number)}
-        metrics = metrics_of(record, objective, config.probes.only or ())
-        _write_run(self.store, tags, config, values, record, metrics, self._dataset(), started)
+    def log(self, trials: Sequence[TrialRun]) -> None:
+        """One child run for each trial, finished or pruned."""
+        self._way.write([self._run(trial) for trial in trials])
+
+    def _run(self, trial: TrialRun) -> FinishedRun:
+        tags = identity_tags("trial", trial.config, self.study, self.data.digest)
+        tags |= {PARENT: self.parent, "initlab.trial": str(trial.number)}
+        return _finished(trial, tags, self._inputs)
 
     def logged(self) -> set[int]:
         """Numbers of the trials that have a finished child run, or that of a pruned one."""
-        runs = finished_children(self.store, self.parent) + pruned_children(self.store, self.parent)
-        return {int(run.data.tags["initlab.trial"]) for run in runs}
+        children = children_of(self.store, self.parent, ["tags"])
+        return set(trial_numbers(children[ended(children) | pruned(children)]).tolist())
 
     def log_confirmation(self, confirmation: Confirmation) -> None:
         """What became of the winner on fresh seeds, on the parent."""
@@ -169,57 +153,57 @@ class StudyTracker:
         """Closes the parent: FINISHED, FAILED or KILLED."""
         self.store.client.set_terminated(self.parent, status)
 
-    def _dataset(self) -> DatasetInput:
-        if self._inputs is None:
-            self._inputs = dataset_input(self.data)
-        return self._inputs
-
     def _close_stale(self) -> None:
         """A process that was killed leaves a child RUNNING: its trial is given again."""
-        children = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
-        for run in self.store.client.search_runs([self.store.experiment], children):
+        running = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
+        for run in search(self.store, running):
             self.store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def ended(children: pd.DataFrame) -> "pd.Series[bool]":
+    """Which of the runs are trials that were trained to their end."""
+    return children["status"] == "FINISHED"
+
+
+def pruned(children: pd.DataFrame) -> "pd.Series[bool]":
+    """Which of them were not trained, or not to their end."""
+    return _tags(children, PRUNED) == "true"
+
+
+def trial_numbers(children: pd.DataFrame) -> "pd.Series[int]":
+    """Which trial each of them is."""
+    return _tags(children, "initlab.trial").astype(int)
+
+
+def _tags(children: pd.DataFrame, key: str) -> "pd.Series[Any]":
+    """A tag of each of them, NaN for those without; a table of no runs has no column for it."""
+    found: pd.Series[Any] = children.get(f"tags.{key}", pd.Series(index=children.index, dtype=object))
+    return found
 
 
 def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float) -> str:
     """Writes the run of a single training; returns its id."""
     tags = identity_tags("train", config, None, data.digest)
-    trial = TrialRecord([record], verdict)
-    metrics = metrics_of(trial, named=config.probes.only or ())
-    return _write_run(open_store(config), tags, config, {}, trial, metrics, dataset_input(data), started)
-
-
-def _write_run(
-    store: Store,
-    tags: Mapping[str, str],
-    config: Config,
-    values: Mapping[str, object],
-    record: TrialRecord,
-    metrics: list[Metric],
-    inputs: DatasetInput,
-    started: float,
-) -> str:
-    client = store.client
-    all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
-    if not record.members:
-        all_tags[PRUNED] = "true"
-    run = client.create_run(
-        store.experiment, start_time=int(started * 1000), tags=all_tags, run_name=run_title(config, values)
-    )
-    run_id: str = run.info.run_id
-    try:
-        log_dataset(store, run_id, inputs)
-        seeds = [member.seed for member in record.members]
-        params = params_of(config, values, seeds)
-        for start in range(0, len(metrics), 1000):
-            client.log_batch(run_id, metrics=metrics[start : start + 1000], params=params if start == 0 else [])
-        with tempfile.TemporaryDirectory() as folder:
-            write_artifacts(Path(folder), config, record)
-            client.log_artifacts(run_id, folder)
-        # What was not trained has not finished, and reports that read finished runs leave it out.
-        client.set_terminated(run_id, "FINISHED" if record.members else "KILLED")
-    except BaseException:
-        with suppress(MlflowException):
-            client.set_terminated(run_id, "FAILED")
-        raise
+    trial = TrialRun(0, config, {}, TrialRecord([record], verdict), None, started)
+    (run_id,) = ToClient(open_store(config)).write([_finished(trial, tags, dataset_input(data))])
     return run_id
+
+
+def _finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> FinishedRun:
+    config, record = trial.config, trial.record
+    all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
+    if record.pruned:
+        all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
+    mode = {"trainer.execution": record.members[0].execution} if record.members else {}
+    return FinishedRun(
+        name=run_title(config, trial.values)[:250],
+        # What was not trained to its end has not finished, and reports that read finished runs leave it out.
+        status="KILLED" if record.pruned else "FINISHED",
+        started=trial.started,
+        ended=trial.ended,
+        tags={key: value[:8000] for key, value in all_tags.items()},
+        params=params_of(config, {**trial.values, **mode}, [member.seed for member in record.members]),
+        metrics=metrics_of(record, trial.ended, trial.objective, config.probes.only or ()),
+        inputs=inputs,
+        artifacts=artifacts_of(config, record),
+    )

@@ -64,6 +64,8 @@ def _check(name: str, study: Config) -> None:
     check_study(study, load_dataset(study))
     if study.search.preflight == "prune":
         raise UsageError.of("search.preflight", "prune", "answers need every trial trained, so it must be log")
+    if study.search.pruner != "none":
+        raise UsageError.of("search.pruner", study.search.pruner, "answers need whole trainings, so none")
     if name == VERDICT:
         return
     whole = grid_size(study, axes_of(study))
@@ -95,7 +97,9 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
     say(f"{len(missing)} of {total} studies to run, {networks} networks, {at_once} processes at once")
     open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
     longest_first = sorted(missing, key=lambda name: -sizes[name])
-    commands = {name: ["sweep", f"experiment={name}", *overrides] for name in longest_first}
+    # Earlier than the user's, which therefore win.
+    own = [f"trainer.workers={max(1, cores() // at_once)}"]
+    commands = {name: ["sweep", f"experiment={name}", *own, *overrides] for name in longest_first}
     counters = [trial_counter(study) for study in missing.values()]
     with progress(sum(sizes.values()), 0, "trials") as bar:
         run_all(

@@ -4,25 +4,34 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pipeline.config import Config
-from pipeline.console import Progress, progress, say, study_table
+from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
+from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
+from pipeline.modes import notes
 from pipeline.names import run_title, slug
+from pipeline.pool import Pool, run_jobs, workers_of
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
-from pipeline.runner import Job, check, load_dataset, network, run_jobs, verdicts
+from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
-from pipeline.seeds import confirmation_seeds, replicate_seeds
-from pipeline.tracking import Confirmation, StudyRuns, StudyTracker, Writer, check_store, read_study, register_winner
-from pipeline.verdict import typical
+from pipeline.seeds import confirmation_seeds
+from pipeline.stack import one_thread
+from pipeline.tracking import (
+    Confirmation,
+    StudyRuns,
+    StudyTracker,
+    TrialRun,
+    Writer,
+    check_store,
+    read_study,
+    register_winner,
+)
 
 __all__ = ["check_study", "sweep"]
-
-Item = TypeVar("Item")
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
@@ -52,7 +61,7 @@ def check_study(config: Config, data: Dataset) -> None:
 
 def _run(search: Search, data: Dataset) -> int:
     tracker = StudyTracker(search.config, search.name, [axis.key for axis in search.axes], data)
-    finished = len(search.finished)
+    finished = search.done
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
     else:
@@ -80,72 +89,44 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 
 
 def _search(search: Search, tracker: StudyTracker) -> None:
-    """Asks, trains and tells in batches; MLflow is written beside it."""
-    with Writer() as writer, progress(search.total, len(search.finished), "trials") as bar:
-        if search.finished:
-            tracker.begin()
-            _log_missing(search, tracker, writer)
-        else:
-            writer.submit(tracker.begin)  # making a fresh store takes seconds
-        while (done := len(search.finished)) < search.total:
-            batch = search.ask(min(search.config.search.batch, search.total - done))
-            _run_batch(search, tracker, writer, bar, batch, done)
+    """Runs the trials; MLflow is written beside them."""
+    modes = Modes(search)
+    if search.done:
+        tracker.begin()  # else the writer does: making a fresh store takes seconds
+    with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
+        if search.done:
+            _log_missing(search, tracker, writer, modes)
+
+        def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
+            _log(search, writer, asked, record, started)
+            if (best := search.best) is not None:
+                bar.best(f"best {best.value:.4f}")
+            _say_notes(bar.say)
+
+        with one_thread(), Pool(workers_of(search.config)) as pool:
+            Flow(search, modes, pool, on_told, bar.update).run()
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer) -> None:
+def _say_notes(speak: Callable[[str], None] = say) -> None:
+    """What the engine found worth a line, once."""
+    while notes:
+        speak(f"note: {notes.pop(0)}")
+
+
+def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
-    missing = [search.again(trial) for trial in search.finished if trial.number not in logged]
+    missing = [trial for trial in search.finished if trial.number not in logged]
     if missing:
         say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
-    size = search.config.search.batch
-    for start in range(0, len(missing), size):
-        batch, started = missing[start : start + size], time.time()
-        for asked, record in zip(batch, _train(search, batch, lambda _: None), strict=True):
-            _log(search, tracker, writer, asked, record, started)
+    for trial in missing:
+        started = time.time()
+        _log(search, writer, search.again(trial), train_again(search, trial, modes), started)
 
 
-def _train(search: Search, batch: list[Asked], on_progress: Callable[[float], None]) -> list[TrialRecord]:
-    """Judges every trial, and trains every replicate of those that aren't pruned.
-
-    on_progress gets the trials done, in fractions.
-    """
-    replicates, prune = search.config.search.replicates, search.config.search.preflight == "prune"
-    jobs = [[Job(asked.config, seed) for seed in replicate_seeds(asked.config.seed, replicates)] for asked in batch]
-    judged = [typical(part) for part in _parts(verdicts([job for part in jobs for job in part]), replicates)]
-    trained = [i for i, verdict in enumerate(judged) if not (prune and verdict.hopeless)]
-    pruned = len(batch) - len(trained)
-
-    def after_epoch(members: float) -> None:
-        check_signals()
-        on_progress(pruned + members / replicates)
-
-    records = _parts(run_jobs([job for i in trained for job in jobs[i]], after_epoch), replicates)
-    members = dict(zip(trained, records, strict=True))
-    return [TrialRecord(members.get(i, []), verdict) for i, verdict in enumerate(judged)]
-
-
-def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _log(
-    search: Search, tracker: StudyTracker, writer: Writer, asked: Asked, record: TrialRecord, started: float
-) -> None:
-    objective = search.objective(record) if record.members else None
-    writer.submit(tracker.log_trial, asked.number, asked.config, asked.values, record, objective, started)
-
-
-def _run_batch(
-    search: Search, tracker: StudyTracker, writer: Writer, bar: Progress, batch: list[Asked], done: int
-) -> None:
-    started = time.time()
-    records = _train(search, batch, lambda trials: bar.update(done + trials))
-    for asked, record in zip(batch, records, strict=True):
-        search.tell(asked.number, record)
-        _log(search, tracker, writer, asked, record, started)
-    if (best := search.best) is not None:
-        bar.best(f"best {best.value:.4f}")
+def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
+    objective = None if record.pruned else search.objective(record)
+    writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
 def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
@@ -158,7 +139,7 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
     config = search.config_of(best)
     say(f"confirming the winner, {run_title(config)}, on {seeds} fresh seeds")
     jobs = [Job(config, seed, keep_state=True) for seed in confirmation_seeds(config.seed, seeds)]
-    record = TrialRecord(run_jobs(jobs, lambda _: check_signals()))
+    record = TrialRecord(run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept))
     check_signals()
     model = ""
     if config.tracking.register_winner:
@@ -204,8 +185,8 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
 
 
 def _pruned_lines(runs: StudyRuns) -> list[str]:
-    """How many trials were not trained, and why."""
-    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", sentence) for sentence in runs.pruned.values())
+    """How many trials were not trained to their end, and why."""
+    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason) for reason in runs.pruned.values())
     lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
     many = f"{len(runs.pruned)} trials were" if len(runs.pruned) > 1 else "1 trial was"
-    return [f"{many} called hopeless and not trained:", *lines, ""]
+    return [f"{many} pruned:", *lines, ""]

@@ -8,7 +8,8 @@ from pipeline.console import progress, say, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.names import run_title
-from pipeline.runner import Job, check, load_dataset, run_jobs, verdicts
+from pipeline.pool import run_jobs
+from pipeline.runner import Job, check, load_dataset, verdicts
 from pipeline.tracking import check_store, track_single
 
 __all__ = ["train"]

@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.layers import Layer, is_sequential
 from pipeline.probes import LayerState, Snapshot, take_snapshot
-from pipeline.stack import Stack
+from pipeline.stack import ROW_BLOCK, Stack
 from pipeline.symmetry import Symmetry, chain_prediction, stack_symmetry
 
 __all__ = ["Signs", "read_signs"]
@@ -88,117 +89,111 @@ def read_signs(stack: Stack, layers: list[Layer], x: Tensor, y: Tensor, classes:
     """
     residual = torch.nn.functional.one_hot(y, classes).to(x.dtype)
     residual = residual - residual.mean(0)
-
-    def label_loss(logits: Tensor) -> Tensor:
-        return -(residual * logits).sum() / len(x)
-
     symmetry = stack_symmetry(stack, layers, x[:2])
-    look = _Look(
-        start=take_snapshot(stack, layers, x, y),
-        labelled=take_snapshot(stack, layers, x, y, loss=label_loss),
-        trained=[layer.weight in stack.trainable for layer in layers],
-        classes=classes,
-        signal=float((residual.T @ x.flatten(1)).norm()) / len(x),
-        chain=symmetry is not None,
-        sequential=symmetry is not None or is_sequential(stack.module, layers, x[:2]),
-        normalised=any("running_mean" in name for name in stack.buffers),
-    )
-    return [look.member(i, _widths(look, i, symmetry, stack, layers)) for i in range(len(stack))]
+    start = take_snapshot(stack, layers, x, y)
+    labelled = take_snapshot(stack, layers, x, y, slope=-residual / len(x))
+    hidden = start.hidden
+    units = tuple(layer.units for layer in hidden)
+    sequential = symmetry is not None or is_sequential(stack.module, layers, x[:2])
+    inner = hidden[1:] or hidden
+    shared: dict[str, Any] = {
+        "classes": classes,
+        "label_signal": float((residual.T @ x.flatten(1)).norm()) / len(x),
+        "units": units,
+        "seen_apart": _seen_apart(start) if sequential else tuple(1 for _ in hidden),
+        "chain": symmetry is not None,
+        "sequential": sequential,
+        "normalised": any("running_mean" in name for name in stack.buffers),
+        "activation": hidden[0].activation.name if hidden and hidden[0].activation else "",
+    }
+    own: dict[str, list[Any]] = {
+        "finite": (start.valid & labelled.valid).tolist(),
+        "strengths": _columns([_typical(layer.weight) for layer in start.layers], start),
+        "slopes": _columns([_mean_slope(layer) for layer in hidden], start),
+        "label_gradients": _columns(_gradients(labelled, stack, layers), start),
+        "reached": [
+            sum(g > REACHED * max(own) for g in own) for own in _columns(_gradients(start, stack, layers), start)
+        ],
+        "flat": _mean([layer.flat.mean(1) / layer.look.samples for layer in hidden], units, start),
+        "dead_layers": [
+            tuple(n for n, dead in enumerate(own, 1) if dead)
+            for own in _columns([(layer.flat == layer.look.samples).all(1) for layer in hidden], start)
+        ],
+        "widths": _widths(start, symmetry, stack, layers, sequential),
+        "sigma_w2": _mean([_mean_square(layer.weight) * layer.weight.shape[2] for layer in inner], None, start),
+        "sigma_b2": _mean([_mean_square(layer.bias) for layer in inner], None, start),
+    }
+    members = zip(*own.values(), strict=True)
+    return [Signs(**shared, **dict(zip(own, values, strict=True))) for values in members]
+
+
+def _gradients(of: Snapshot, stack: Stack, layers: Sequence[Layer]) -> list[Tensor]:
+    """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
+    pairs = zip(of.layers, layers, strict=True)
+    return [_norm(state.gradient) * (layer.weight in stack.trainable) for state, layer in pairs]
 
 
 def _widths(
-    look: "_Look", i: int, symmetry: Sequence[Symmetry | None] | None, stack: Stack, layers: Sequence[Layer]
-) -> Sequence[int] | None:
-    """Of hidden layers, where something is known of them."""
-    if stack.masks.places:  # dropout breaks ties that deterministic training keeps
-        return None
+    of: Snapshot, symmetry: Sequence[Symmetry | None] | None, stack: Stack, layers: Sequence[Layer], sequential: bool
+) -> list[tuple[int, ...]]:
+    """Of the hidden layers of each member, as far as something is known of them; else their units."""
+    units = tuple(layer.units for layer in of.hidden)
+    if stack.masks.places or not sequential:  # dropout breaks ties that deterministic training keeps
+        return [units] * len(stack)
     if symmetry is not None:
-        found = symmetry[i]
-        return chain_prediction(found, layers).widths if found else None
-    return [_distinct(layer, i) for layer in look.start.hidden] if look.sequential else None
+        return [tuple(chain_prediction(found, layers).widths) if found else units for found in symmetry]
+    return [tuple(_distinct(layer, i) for layer in of.hidden) for i in range(len(stack))]
 
 
 def _distinct(layer: LayerState, i: int) -> int:
     """Units less those that equal an earlier one in all that goes in and out, to the last bit."""
     assert layer.outgoing is not None
-    return len(torch.cat([layer.rows[i], layer.outgoing[i]], 1).unique(dim=0))  # type: ignore[no-untyped-call]
+    own = [layer.weight[i], layer.bias[i][:, None], layer.outgoing[i]]
+    return len(torch.cat(own, 1).unique(dim=0))  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What is seen of a whole stack."""
-
-    start: Snapshot
-    labelled: Snapshot
-    trained: Sequence[bool]
-    classes: int
-    signal: float
-    chain: bool
-    sequential: bool
-    normalised: bool
-
-    def member(self, i: int, widths: Sequence[int] | None) -> Signs:
-        """The signs of one member."""
-        start, hidden = self.start, self.start.hidden
-        flat = [_flat(layer, i) for layer in hidden]
-        units = tuple(layer.units for layer in hidden)
-        gradients = self._gradients(start, i)
-        inner = hidden[1:] or hidden
-        return Signs(
-            finite=bool(start.valid[i] and self.labelled.valid[i]),
-            classes=self.classes,
-            strengths=tuple(_typical(layer.weight[i]) for layer in start.layers),
-            slopes=tuple(_mean_slope(layer, i) for layer in hidden),
-            label_signal=self.signal,
-            label_gradients=self._gradients(self.labelled, i),
-            reached=sum(g > REACHED * max(gradients) for g in gradients),
-            flat=sum(float(f.double().sum()) / len(f) for f in flat) / sum(units) if units else 0.0,
-            dead_layers=tuple(n for n, f in enumerate(flat, 1) if bool(f.all())),
-            units=units,
-            widths=tuple(widths or units),
-            seen_apart=self._seen_apart(),
-            chain=self.chain,
-            sequential=self.sequential,
-            normalised=self.normalised,
-            activation=hidden[0].activation.name if hidden and hidden[0].activation else "",
-            sigma_w2=_mean([float(layer.weight[i].square().mean()) * layer.weight.shape[2] for layer in inner]),
-            sigma_b2=_mean([float(layer.bias[i].square().mean()) for layer in inner]),
-        )
-
-    def _seen_apart(self) -> tuple[int, ...]:
-        if not self.sequential:
-            return tuple(1 for _ in self.start.hidden)
-        pairs = pairwise(self.start.layers)
-        return tuple(layer.outgoing.shape[2] // reader.units for layer, reader in pairs if layer.outgoing is not None)
-
-    def _gradients(self, of: Snapshot, i: int) -> tuple[float, ...]:
-        """Norms by the weights alone: biases shift all samples alike, and what is frozen doesn't move."""
-        pairs = zip(of.layers, self.trained, strict=True)
-        return tuple(_norm(layer.gradient[i]) if moves else 0.0 for layer, moves in pairs)
+def _seen_apart(of: Snapshot) -> tuple[int, ...]:
+    """From how many positions each hidden layer is read, apart."""
+    pairs = pairwise(of.layers)
+    return tuple(layer.outgoing.shape[2] // reader.units for layer, reader in pairs if layer.outgoing is not None)
 
 
-def _flat(layer: LayerState, i: int) -> Tensor:
-    """``(samples, units)`` booleans."""
+def _mean_slope(layer: LayerState) -> Tensor:
+    """Of phi'(z) over samples and units, ``(S,)``."""
     assert layer.activation is not None
     assert layer.z is not None
-    return layer.activation.flat(layer.z[i])
+    z = layer.z.flatten(1)
+    # In whole blocks a member's slopes don't depend on where it sits in the stack.
+    blocks = torch.nn.functional.pad(z, (0, -z.shape[1] % ROW_BLOCK))
+    slopes = layer.activation.slope(blocks)[:, : z.shape[1]].reshape(layer.z.shape)
+    return slopes.mean(1).to(torch.float64).mean(1)
 
 
-def _mean_slope(layer: LayerState, i: int) -> float:
-    assert layer.activation is not None
-    assert layer.z is not None
-    return float(layer.activation.slope(layer.z[i]).mean())
+def _typical(weight: Tensor) -> Tensor:
+    return _norm(weight) / math.sqrt(min(weight.shape[1:]))
 
 
-def _typical(weight: Tensor) -> float:
-    return _norm(weight) / math.sqrt(min(weight.shape))
+def _norm(tensors: Tensor) -> Tensor:
+    """Of each member's tensor, ``(S,)``. Scaled before squaring: gradients of 1e-200 are still gradients."""
+    flat = tensors.flatten(1).to(torch.float64)
+    largest = flat.abs().amax(1)
+    return largest * (flat / torch.where(largest > 0, largest, 1.0)[:, None]).square().sum(1).sqrt()
 
 
-def _norm(tensor: Tensor) -> float:
-    """Scaled before squaring: gradients of 1e-200 are still gradients."""
-    largest = float(tensor.abs().max())
-    return largest * float((tensor / largest).norm()) if largest > 0 else 0.0
+def _mean_square(tensors: Tensor) -> Tensor:
+    return tensors.flatten(1).to(torch.float64).square().mean(1)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _columns(values: Sequence[Tensor], of: Snapshot) -> list[tuple[Any, ...]]:
+    """One tuple a member of what each layer has, ``(S,)``; empty ones where there is no layer."""
+    return list(zip(*(value.tolist() for value in values), strict=True)) if values else [()] * len(of.valid)
+
+
+def _mean(values: Sequence[Tensor], weights: Sequence[int] | None, of: Snapshot) -> list[float]:
+    """Over layers, 0 where there is none."""
+    shares = list(weights or [1] * len(values))
+    total = sum(
+        (w * v for w, v in zip(shares, values, strict=True)), start=torch.zeros_like(of.valid, dtype=torch.float64)
+    )
+    means: list[float] = (total / max(sum(shares), 1)).tolist()
+    return means

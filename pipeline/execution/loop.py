@@ -1,0 +1,89 @@
+"""One network stepped as anybody would: ``nn.Module``, backward, ``torch.optim``."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.execution.steps import Execution, State, Steps
+from pipeline.optim import OptimizerSpec, StackedOptimizer
+from pipeline.stack import Stack
+
+__all__ = ["Loop"]
+
+# Under what names torch.optim keeps the moments.
+MOMENTS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
+
+
+class Loop(Execution):
+    """A stack of one.
+
+    The network's parameters and buffers are the stack's first and only ones, not copies.
+    """
+
+    def __init__(self, stack: Stack, optimizer: StackedOptimizer) -> None:
+        super().__init__(stack, optimizer)
+        if stack.size != 1:
+            raise ValueError(f"a plain loop trains one network, not {stack.size}")
+        self.network = stack.module
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.data = stack.parameters[name][0]
+            for name, buffer in stack.buffers.items():
+                owner, _, leaf = name.rpartition(".")
+                self.network.get_submodule(owner)._buffers[leaf] = buffer[0]
+        self.moved = {name: p for name, p in self.network.named_parameters() if name in optimizer.parameters}
+        self.torch_optimizer = _torch_optimizer(list(self.moved.values()), optimizer)
+
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+        steps = rows.shape[1]
+        loss = torch.empty(1, steps, dtype=self.stack.dtype)
+        hits = torch.empty(1, steps, dtype=torch.int64)
+        before = None
+        for i, batch in enumerate(rows[0].to(x.device)):
+            if keep and i == steps - 1:
+                before = {name: p.detach().clone() for name, p in self.moved.items()}
+            loss[0, i], hits[0, i] = self._step(x[batch], y[batch])
+        self.optimizer.steps += steps
+        updates = {n: (self.moved[n].detach() - p)[None] for n, p in before.items()} if before else None
+        return Steps(loss, hits, updates)
+
+    def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        for name, mask in self.stack.masks.draw(x).items():
+            owner, _, leaf = name.rpartition(".")
+            self.network.get_submodule(owner)._buffers[leaf] = mask[0]
+        self.network.train()  # drawing masks may have left it in evaluation mode
+        self.torch_optimizer.zero_grad(set_to_none=True)
+        logits = self.network(x)
+        loss = nn.functional.cross_entropy(logits, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.torch_optimizer.step()
+        with torch.no_grad():
+            return loss.detach(), (logits.argmax(-1) == y).sum()
+
+    def state(self) -> State:
+        names = MOMENTS[self.optimizer.spec.name]
+        for name, parameter in self.moved.items():
+            kept = self.torch_optimizer.state.get(parameter, {})
+            for key, moment in zip(names, self.optimizer.moments, strict=False):
+                if kept.get(key) is not None:
+                    moment[name][0] = kept[key]
+        return super().state()
+
+    def resume(self, state: State) -> None:
+        super().resume(state)
+        if not state.steps:
+            return
+        for name, parameter in self.moved.items():
+            keys = zip(MOMENTS[self.optimizer.spec.name], self.optimizer.moments, strict=False)
+            kept = {key: moment[name][0].clone() for key, moment in keys}
+            if self.optimizer.spec.name != "sgd":
+                kept["step"] = torch.tensor(float(state.steps))
+            self.torch_optimizer.state[parameter] = kept
+
+
+def _torch_optimizer(parameters: list[nn.Parameter], stacked: StackedOptimizer) -> torch.optim.Optimizer:
+    spec: OptimizerSpec = stacked.spec
+    lr, decay = float(stacked.rates.lr[0]), float(stacked.rates.decay[0])
+    if spec.name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=spec.momentum, weight_decay=decay)
+    kind = torch.optim.Adam if spec.name == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=lr, betas=(spec.beta1, spec.beta2), eps=spec.eps, weight_decay=decay)

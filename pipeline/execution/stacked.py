@@ -1,0 +1,108 @@
+"""A stack stepped as one batched program (``torch.func``), eagerly or under ``torch.compile``."""
+
+import warnings
+import weakref
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.execution.steps import Execution, Steps
+from pipeline.optim import OptimizerSpec, Rates, StackedOptimizer, apply_step
+from pipeline.stack import Parameters, Stack
+from pipeline.symmetry import Projection
+
+__all__ = ["Compiled", "Stacked"]
+
+
+class Stacked(Execution):
+    """Eagerly.
+
+    Args:
+        ties: averages gradients over classes of neurons, where ties are to be kept.
+    """
+
+    def __init__(self, stack: Stack, optimizer: StackedOptimizer, ties: Projection | None = None) -> None:
+        super().__init__(stack, optimizer)
+        self.ties = ties
+
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+        loss = torch.empty(rows.shape[:2], dtype=self.stack.dtype)
+        hits = torch.empty(rows.shape[:2], dtype=torch.int64)
+        count, updates = len(self.stack), None
+        rows = self.stack.filled(rows.to(x.device))
+        for i in range(rows.shape[1]):
+            labels = y[rows[:, i]]
+            updates, of, logits = self._step(x, y, rows[:, i])
+            loss[:, i] = of[:count].detach().cpu()
+            hits[:, i] = (logits[:count].argmax(-1) == labels[:count]).sum(-1).cpu()
+        return Steps(loss, hits, updates if keep else None)
+
+    def _step(self, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Parameters, Tensor, Tensor]:
+        """Updates, losses and logits."""
+        gradients, loss, logits = self.stack.gradients(x[rows], y[rows])
+        return self.optimizer.step(self.ties(gradients) if self.ties else gradients), loss, logits
+
+
+class Compiled(Stacked):
+    """The whole step as one program of ``torch.compile``, made once for a network and a stack size.
+
+    Args:
+        network: what the stack was made from: its programs are kept as long as it lives.
+    """
+
+    def __init__(self, stack: Stack, optimizer: StackedOptimizer, network: nn.Module) -> None:
+        super().__init__(stack, optimizer)
+        self.program = _program(network, stack, optimizer.spec, optimizer.decays)
+
+    def _step(self, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Parameters, Tensor, Tensor]:
+        stack, optimizer = self.stack, self.optimizer
+        buffers = stack.buffers | stack.masks.draw(x[rows[0]])
+        optimizer.begin()
+        found: tuple[Parameters, Tensor, Tensor] = self.program(
+            stack.parameters, buffers, optimizer.parameters, optimizer.moments, optimizer.rates, x, y, rows
+        )
+        return found
+
+
+Program = Callable[..., Any]
+_programs: "weakref.WeakKeyDictionary[nn.Module, dict[object, Program]]" = weakref.WeakKeyDictionary()
+_lock = Lock()
+
+
+def _program(network: nn.Module, stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
+    with _lock:
+        made = _programs.setdefault(network, {})
+        key = (stack.size, stack.dtype, str(stack.device), spec, decays)
+        if key not in made:
+            made[key] = _compiled(stack, spec, decays)
+        return made[key]
+
+
+def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
+    differentiate, module = stack.differentiate, stack.module
+
+    def step(
+        parameters: Parameters,
+        buffers: Parameters,
+        moved: Parameters,
+        moments: list[Parameters],
+        rates: Rates,
+        x: Tensor,
+        y: Tensor,
+        rows: Tensor,
+    ) -> tuple[Parameters, Tensor, Tensor]:
+        gradients, (loss, logits) = differentiate(parameters, buffers, x[rows], y[rows])
+        return apply_step(spec, decays, moved, moments, gradients, rates), loss, logits
+
+    compiled = torch.compile(step, dynamic=False)
+
+    def program(*args: Any) -> Any:
+        module.train()
+        with _lock, warnings.catch_warnings():  # torch.compile is not safe to enter from two threads
+            warnings.simplefilter("ignore")  # its own notes on what it could have done
+            return compiled(*args)
+
+    return program

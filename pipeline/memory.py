@@ -1,0 +1,71 @@
+"""How much memory there is, and what a stack takes of it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.dataset import Dataset
+from pipeline.plan import Plan
+
+__all__ = ["available_gb", "is_out_of_memory", "member_bytes"]
+
+# Copies of every parameter: itself, its gradient, its update, and one in the making.
+COPIES = 4
+# Tensors as large as the signals of a batch: z and a forwards, the same backwards.
+SIGNALS = 4
+CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def available_gb(device: str) -> float:
+    """Memory that may be taken, in units of 10^9 bytes: of the GPU, or of this machine or container."""
+    if device != "cpu":
+        return torch.cuda.mem_get_info()[0] / 1e9
+    limits = [text for path in CGROUP if (text := _read(path)).isdigit()]
+    free = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if "MemAvailable" in line), None)
+    return min([int(free) * 1024 if free else math.inf, *map(int, limits), 1e15]) / 1e9
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def member_bytes(module: nn.Module, data: Dataset, plan: Plan) -> int:
+    """About what a member of a stack takes while it is trained and probed."""
+    parameters = sum(p.numel() for p in module.parameters()) * (COPIES + plan.optimizer.moments)
+    per_row = _signals(module, data.x_train[:1])
+    item = plan.torch_dtype.itemsize
+    training = (parameters + SIGNALS * plan.batch_size * per_row) * item
+    probing = SIGNALS * plan.probe_rows * per_row * 8 if plan.probes else 0
+    return int(training + probing)
+
+
+def _signals(module: nn.Module, row: Tensor) -> int:
+    """Numbers that the modules of a network put out for one row."""
+    sizes: list[int] = [row.numel()]
+    leaves: Sequence[nn.Module] = [m for m in module.modules() if next(m.children(), None) is None]
+    handles = [
+        m.register_forward_hook(lambda _m, _x, out: sizes.append(out.numel() if isinstance(out, Tensor) else 0))
+        for m in leaves
+    ]
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(row.to(next(module.parameters())))
+    finally:
+        module.train(training)
+        for handle in handles:
+            handle.remove()
+    return sum(sizes)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out (torch's allocator for the CPU raises a bare RuntimeError)."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )

@@ -1,0 +1,222 @@
+"""Trains networks on all cores: stacks side by side, each on a thread of one core.
+
+The kernels and torch's operations release the interpreter's lock, so threads serve; they
+share the data, the modules and what was compiled.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from pipeline.children import cores
+from pipeline.config import Config
+from pipeline.errors import RunError
+from pipeline.memory import available_gb, is_out_of_memory, member_bytes
+from pipeline.modes import Choice, choose, notes
+from pipeline.plan import Member
+from pipeline.records import MemberRecord
+from pipeline.runner import Job, Structure, by_structure, member_of, setup
+from pipeline.stack import one_thread
+from pipeline.train import Paused, Training, stacks_of
+
+__all__ = ["Part", "Pool", "choice_of", "run_jobs"]
+
+POLL_S = 0.05
+# Of the memory that is free, what stacks may take if trainer.max_memory_gb doesn't say.
+SHARE_OF_MEMORY = 0.5
+
+
+class _Stopped(BaseException):
+    """Raised in a worker whose results nobody wants any more."""
+
+
+class Part:
+    """A stack on its way: jobs from their start, or one paused member for each job, up to an epoch.
+
+    Attributes:
+        last: whether its members have records then; else they are paused.
+        choice: how it is trained.
+        done: member-epochs behind it; read by others while it runs.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        until: int | None = None,
+        start: "Sequence[Member] | Sequence[Paused]" = (),
+        *,
+        last: bool | None = None,
+        choice: Choice | None = None,
+    ) -> None:
+        self.jobs, epochs = list(jobs), jobs[0].config.trainer.epochs
+        self.until = epochs if until is None else until
+        self.start = list(start) or [member_of(job) for job in jobs]
+        self.last = self.until == epochs if last is None else last
+        self.choice = choice or choice_of(jobs[0])
+        self.done = 0.0
+
+
+_choosing = threading.Lock()
+
+
+@lru_cache(maxsize=64)
+def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb: float | None, workers: int) -> Choice:
+    data, module, plan = setup(of)
+    config = of.config
+    steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
+    work = steps * config.search.n_trials * config.search.replicates
+    found = choose(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
+    if kept and found.mode != forced:
+        raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
+    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
+    fitting = int(room / member_bytes(module, data, plan))
+    return replace(found, stack_size=max(1, min(size or found.stack_size, fitting)))
+
+
+def choice_of(job: Job, kept: str | None = None) -> Choice:
+    """Mode and stack size for networks of a structure; measured once in a process.
+
+    Args:
+        kept: the mode that a study was begun with, which it keeps.
+
+    Raises:
+        UsageError: ``trainer.execution`` can't train this network.
+        RunError: nor can the kept mode, here.
+    """
+    trainer = job.config.trainer
+    forced, workers = kept or trainer.execution, workers_of(job.config)
+    with _choosing:
+        return _choice(Structure.of(job), forced, bool(kept), trainer.stack_size, trainer.max_memory_gb, workers)
+
+
+def workers_of(config: Config) -> int:
+    """Threads that train: ``trainer.workers``, or one a core."""
+    return config.trainer.workers or cores()
+
+
+class Pool:
+    """Threads that train parts. Use as a context; leaving it stops what still runs."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = ThreadPoolExecutor(workers, "training", initializer=torch.set_num_threads, initargs=(1,))
+        self._stop = threading.Event()
+        self._smaller: dict[str, int] = {}
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """Runs ``call(*args)`` on one of the threads."""
+        return self._pool.submit(call, *args)
+
+    def train(self, part: Part) -> "list[MemberRecord] | list[Paused]":
+        """Trains a part, on the calling thread: records at the last epoch, paused members before it.
+
+        Where memory runs out, the stack is halved, and so are later ones of its structure.
+        """
+        structure = part.jobs[0].structure
+        size = min(self._smaller.get(structure, len(part.jobs)), len(part.jobs))
+        try:
+            return self._train(part, size)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        if size == 1:
+            raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
+        self._smaller[structure] = -(-size // 2)
+        notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
+        part.done = 0.0
+        return self.train(part)
+
+    def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
+        data, module, plan = setup(Structure.of(part.jobs[0]))
+        plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
+        found: list[Any] = []
+        for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
+            training = Training(module, data, start, plan)
+            members = len(training.members)
+
+            def after_epoch(_: int, members: int = members) -> None:
+                part.done += members
+
+            training.run(part.until, after_epoch, self._check)
+            found += training.finish() if part.last else training.pause().single()
+        return found
+
+    def _starts(self, part: Part, size: int, stacks: Callable[[Any], Any]) -> Iterator[Any]:
+        """What each stack begins with."""
+        paused = [start for start in part.start if isinstance(start, Paused)]
+        fresh = [start for start in part.start if isinstance(start, Member)]
+        if paused:
+            together = len(paused) <= size and len(stacks([m for p in paused for m in p.members])) == 1
+            yield from [paused] if together else [[one] for one in paused]
+        for i in range(0, len(fresh), size):
+            yield from stacks(fresh[i : i + size])
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    on_progress: Callable[[float], None] | None = None,
+    until: int | None = None,
+    kept: Callable[[Job], str | None] = lambda _: None,
+) -> list[MemberRecord]:
+    """Trains every job to its end.
+
+    Args:
+        on_progress: called on this thread, now and then, with the networks done so far,
+            counted in fractions.
+        until: the epoch to stop at, before the last.
+        kept: the mode in which a job must be trained, None if any will do.
+
+    Returns:
+        One record a job, in their order.
+    """
+    if not jobs:
+        return []
+    records: dict[int, MemberRecord] = {}
+    with one_thread(), Pool(workers_of(jobs[0].config)) as pool:
+        parts = [
+            (where, Part([jobs[i] for i in where], until, last=True, choice=choice))
+            for where, choice in _parts(jobs, pool.workers, kept)
+        ]
+        futures = {pool.submit(pool.train, part): where for where, part in parts}
+        for future in finished(futures):
+            if on_progress is not None:
+                on_progress(sum(part.done / part.until for _, part in parts))
+            if future is not None:
+                records |= dict(zip(futures[future], future.result(), strict=True))
+    return [records[i] for i in range(len(jobs))]
+
+
+def finished(futures: "Sequence[Future[Any]] | dict[Future[Any], Any]") -> "Iterator[Future[Any] | None]":
+    """Each future as it ends, and None now and then while nothing does, so that signals are seen."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, POLL_S, FIRST_COMPLETED)
+        if not done:
+            yield None
+        yield from done
+
+
+def _parts(jobs: Sequence[Job], workers: int, kept: Callable[[Job], str | None]) -> list[tuple[Sequence[int], Choice]]:
+    """The jobs of each structure in stacks, small enough that every worker gets some."""
+    parts: list[tuple[Sequence[int], Choice]] = []
+    for group in by_structure(jobs):
+        choice = choice_of(jobs[group[0]], kept(jobs[group[0]]))
+        size = min(choice.stack_size, -(-len(group) // workers))
+        parts += [(group[start : start + size], choice) for start in range(0, len(group), size)]
+    return parts

@@ -1,0 +1,36 @@
+"""The same code on a GPU; skipped, visibly, where there is none."""
+
+import pytest
+import torch
+
+from pipeline.config import compose
+from pipeline.pool import run_jobs
+from pipeline.runner import Job, resolve_device
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+SHORT = ["dataset=wine", "trainer.epochs=3", "trainer.batch_size=32", "model.width=16"]
+
+
+def test_auto_takes_what_is_there():
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@gpu
+@pytest.mark.parametrize("mode", ["auto", "stacked", "loop"])
+@pytest.mark.parametrize("probes", ["standard", "full"])
+def test_a_training_on_the_gpu_is_that_on_the_cpu(mode, probes):
+    jobs = {
+        d: [Job(compose([*SHORT, f"device={d}", f"probes={probes}", f"trainer.execution={mode}"]), s) for s in (0, 1)]
+        for d in ("cpu", "cuda")
+    }
+    for here, there in zip(run_jobs(jobs["cpu"]), run_jobs(jobs["cuda"]), strict=True):
+        assert there.final["val/loss"] == pytest.approx(here.final["val/loss"], rel=1e-2)
+        assert there.final["redundancy/effective_rank"] == pytest.approx(
+            here.final["redundancy/effective_rank"], rel=1e-2
+        )
+
+
+@gpu
+def test_the_gpu_trains_stacks_of_hundreds():
+    records = run_jobs([Job(compose([*SHORT, "device=cuda", "probes=light"]), seed) for seed in range(300)])
+    assert len({record.final["train/loss"] for record in records}) == 300

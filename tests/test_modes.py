@@ -1,0 +1,128 @@
+"""The choice of an execution mode: forced, measured, remembered, and what stands in its way."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline import modes
+from pipeline.errors import UsageError
+from pipeline.execution import MODES
+from pipeline.init import InitSpec
+from pipeline.models import MLP
+from pipeline.native import NoCompilerError, build
+from pipeline.plan import Member, Plan
+
+MEMBERS = [Member(0, InitSpec())]
+PLAN = Plan(batch_size=16)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("INITLAB_CACHE", str(tmp_path / "cache"))
+    build.library.cache_clear()
+    modes.notes.clear()
+    yield tmp_path / "cache"
+    build.library.cache_clear()
+
+
+@pytest.fixture
+def wine(wine64):
+    return wine64.to("cpu", torch.float32)
+
+
+def choose(module, data, forced="auto", plan=PLAN, steps=100.0):
+    return modes.choose(forced, module, data, MEMBERS, plan, steps)
+
+
+def test_auto_takes_the_fastest_and_remembers_its_figures(own_cache, wine):
+    module = MLP((13,), 3, 2, 16)
+    found = choose(module, wine)
+    (entry,) = json.loads((own_cache / "execution.json").read_text()).values()
+    times = entry["us_per_member_step"]
+    assert {name.split()[0] for name in times} == {"native", "stacked", "loop"}
+    assert times[f"{found.mode} {found.stack_size}"] * 0.95 <= min(times.values())
+    assert entry["parameters"]["layers.1.weight"] == [16, 13]
+
+
+def test_what_is_remembered_is_believed_and_a_spoilt_file_measured_anew(own_cache, wine):
+    module = MLP((13,), 3, 2, 16)
+    choose(module, wine)
+    path = own_cache / "execution.json"
+    known = json.loads(path.read_text())
+    for entry in known.values():
+        entry["us_per_member_step"] |= {"loop 1": 0.001}
+    path.write_text(json.dumps(known))
+    assert choose(module, wine).mode == "loop"
+    path.write_text("{")
+    assert choose(module, wine).mode in MODES
+    assert json.loads(path.read_text())
+
+
+def test_nearly_equal_modes_go_by_their_order():
+    times = {"native 32": 10.0, "stacked 8": 9.6, "stacked 32": 9.8, "loop 1": 20.0}
+    assert modes._best(times, MODES).mode == "native"
+    assert modes._best(times | {"stacked 32": 9.0}, MODES) == modes.Choice("stacked", 32)
+    assert modes._best(times, ["loop"]).mode == "loop"
+
+
+@pytest.mark.parametrize(
+    ("module", "plan", "reason"),
+    [
+        (MLP((13,), 3), Plan(dtype="float64"), "float32"),
+        (MLP((13,), 3, dropout=0.1), PLAN, "dropout"),
+        (nn.Sequential(nn.Linear(13, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)), PLAN, "MLPs only"),
+        (nn.Sequential(nn.Linear(13, 4), nn.ELU(), nn.Linear(4, 3)), PLAN, "MLPs only"),
+    ],
+)
+def test_native_says_what_it_cannot_train(module, plan, reason, wine):
+    data = wine.to("cpu", plan.torch_dtype)
+    with pytest.raises(UsageError, match=f"trainer.execution=native: can't train this network.*{reason}"):
+        choose(module.to(plan.torch_dtype), data, "native", plan)
+    assert choose(module, data, "auto", plan).mode in ("stacked", "loop")
+
+
+@pytest.mark.parametrize("mode", ["stacked", "loop"])
+def test_a_forced_mode_is_taken(mode, wine):
+    assert choose(MLP((13,), 3), wine, mode).mode == mode
+
+
+def test_without_a_compiler_native_steps_aside_with_one_line(wine, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(NoCompilerError, match="no C"):
+        build.library()
+    for forced in ("auto", "native", "auto"):
+        assert choose(MLP((13,), 3), wine, forced).mode in ("stacked", "loop")
+    (line,) = modes.notes
+    assert "no C++ compiler" in line
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch, tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'x.cpp:1: error: no such thing' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(NoCompilerError, match="no such thing"):
+        build.library()
+
+
+def test_the_library_is_compiled_once_and_whole_for_several_processes(own_cache):
+    code = "from pipeline.native import library; library(); print('ok')"
+    several = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=dict(os.environ)) for _ in range(3)
+    ]
+    assert all(p.communicate()[0].strip() == b"ok" for p in several)
+    assert [p.suffix for p in own_cache.iterdir()] == [".so"]
+
+
+def test_nothing_is_chosen_by_other_streams(wine):
+    """Choosing trains on copies: torch's own generator is where it was."""
+    module = MLP((13,), 3)
+    before = torch.get_rng_state()
+    choose(module, wine)
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,194 @@
+"""Pruning: decided by trial numbers alone, as the papers' rules say, the same on any number of threads."""
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from pipeline.config import compose
+from pipeline.flow import Flow, Modes, train_again
+from pipeline.pool import Pool
+from pipeline.search import Search
+from pipeline.search.ledger import Ledger
+from pipeline.search.pruning import Pruning
+from pipeline.stack import one_thread
+
+FLOW = [
+    "trainer.epochs=10",
+    "search.n_trials=14",
+    "search.replicates=2",
+    "search.batch=6",
+    "model.width=8",
+    "probes=light",
+]
+
+
+def ledger(count, states=None, lag=4, values=None, history=500):
+    made = Ledger([], minimize=False, lag=lag, history=history)
+    for i in range(count):
+        state = (states or {}).get(i, TrialState.RUNNING)
+        complete = state == TrialState.COMPLETE
+        trial = create_trial(
+            state=state,
+            value=values[i][max(values[i])] if complete else None,
+            intermediate_values=(values or {}).get(i, {}),
+        )
+        trial.number = i
+        made.put(trial)
+    return made
+
+
+def pruning(of, *overrides):
+    return Pruning(compose([*overrides]), of, minimize=False)
+
+
+def test_rungs_grow_by_the_reduction():
+    assert pruning(ledger(0), "search.pruner=halving").rungs == [1, 3, 9]
+    assert pruning(ledger(0), "search.pruner=median", "search.min_epochs=2", "search.reduction=2").rungs == [
+        2,
+        4,
+        8,
+        16,
+    ]
+    assert pruning(ledger(0)).rungs == pruning(ledger(0), "search.pruner=wilcoxon").rungs == []
+
+
+def test_halving_keeps_one_of_three_of_those_before_it():
+    """Against the rule of Li et al. 2020 (asynchronous successive halving), trial by trial."""
+    values = np.random.default_rng(0).random(40)
+    found = pruning(ledger(40), "search.pruner=halving")
+    for number, value in enumerate(values):
+        found.report(number, 1, value)
+    for number in range(40):
+        rivals = sorted(values[: number + 1], reverse=True)
+        kept = values[number] >= rivals[max(len(rivals) // 3 - 1, 0)]
+        assert bool(found.reason(number, 1)) != kept
+
+
+def test_of_many_rivals_the_latest_count():
+    values = np.random.default_rng(1).random(90)
+    found = pruning(ledger(90, history=20), "search.pruner=halving")
+    for number in np.random.default_rng(2).permutation(90):
+        found.report(int(number), 1, values[number])
+    for number, value in enumerate(values):
+        rivals = sorted(values[max(number - 20, 0) : number + 1], reverse=True)
+        assert bool(found.reason(number, 1)) == (value < rivals[max(len(rivals) // 3 - 1, 0)])
+
+
+def test_halving_waits_for_lower_numbers_and_no_others():
+    made = ledger(4)
+    found = pruning(made, "search.pruner=halving")
+    found.report(3, 1, 0.9)
+    found.report(0, 1, 0.5)
+    assert found.can_judge(0, 1)
+    assert not found.can_judge(3, 1)
+    found.report(1, 1, 0.6)
+    ended = create_trial(state=TrialState.PRUNED)
+    ended.number = 2
+    made.put(ended)  # called hopeless: it will never reach the rung
+    assert found.can_judge(3, 1)
+    assert found.reason(1, 1) == ""
+    assert "epoch 1 by halving" in found.reason(0, 1) or found.reason(0, 1) == ""
+
+
+def test_the_median_is_that_of_the_results_a_trial_was_suggested_from():
+    values = {i: {1: i / 10, 3: i / 10} for i in range(12)}
+    states = dict.fromkeys(range(12), TrialState.COMPLETE)
+    made = ledger(12, states, lag=4, values=values)
+    trial = create_trial(state=TrialState.RUNNING)
+    trial.number = 12
+    made.put(trial)
+    found = pruning(made, "search.pruner=median")
+    visible = [values[i][1] for i in range(12 - 4 + 1)]
+    for value in (np.median(visible) - 0.01, np.median(visible) + 0.01):
+        found.report(12, 1, value)
+        assert bool(found.reason(12, 1)) == (value < np.median(visible))
+
+
+def test_wilcoxon_compares_replicates_with_those_of_the_best():
+    values = {0: {i: 0.9 + i / 100 for i in range(8)}}
+    made = ledger(1, {0: TrialState.COMPLETE}, lag=1, values=values)
+    for number in (1, 2):
+        trial = create_trial(state=TrialState.RUNNING)
+        trial.number = number
+        made.put(trial)
+    found = pruning(made, "search.pruner=wilcoxon")
+    for step in range(5):
+        found.report(1, step, 0.5)
+        found.report(2, step, values[0][step] + (-1) ** step / 1000)
+    assert "replicate 5 by wilcoxon" in found.reason(1, 4)
+    assert found.reason(2, 4) == ""
+
+
+def run(folder, *overrides):
+    """A study without MLflow: the trials as they were told."""
+    search = Search(compose([*FLOW, f"tracking.dir={folder}", "study.name=flow", *overrides]))
+    told = {}
+    try:
+        with one_thread(), Pool(search.config.trainer.workers or 2) as pool:
+            Flow(
+                search,
+                Modes(search),
+                pool,
+                lambda asked, record, _: told.update({asked.number: record}),
+                lambda _: None,
+            ).run()
+    finally:
+        search.close()
+    return search, told
+
+
+def summary(search):
+    return [
+        (t.number, t.state.name, t.values, t.params, t.intermediate_values, t.user_attrs.get("pruned"))
+        for t in search.finished
+    ]
+
+
+@pytest.mark.parametrize("pruner", ["none", "halving", "median", "wilcoxon"])
+def test_a_study_is_the_same_on_any_number_of_threads(pruner, tmp_path):
+    more = ["search.replicates=5"] if pruner == "wilcoxon" else []
+    first, told = run(tmp_path / "a", f"search.pruner={pruner}", "trainer.workers=1", *more)
+    second, again = run(tmp_path / "b", f"search.pruner={pruner}", "trainer.workers=3", "trainer.stack_size=4", *more)
+    assert summary(first) == summary(second)
+    assert len(told) == len(again) == 14
+    for number, record in told.items():
+        pairs = list(zip(record.members, again[number].members, strict=True))
+        assert all(repr((a.final, a.curves, a.init)) == repr((b.final, b.curves, b.init)) for a, b in pairs)
+    pruned = [t for t in first.finished if t.state == TrialState.PRUNED]
+    assert bool(pruned) == (pruner != "none")
+    for trial in pruned[:2]:
+        record, repeated = told[trial.number], train_again(first, trial, Modes(first))
+        assert record.reason == repeated.reason == trial.user_attrs["pruned"]
+        pairs = list(zip(record.members, repeated.members, strict=True))
+        assert all(a.final == b.final and a.curves == b.curves for a, b in pairs)
+        epochs = 10 if pruner == "wilcoxon" else trial.last_step
+        assert max(record.members[0].curves["val/loss"]) == epochs * 16
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path):
+    class StopError(Exception):
+        pass
+
+    whole, _ = run(tmp_path / "a", "search.pruner=halving")
+    config = compose([*FLOW, f"tracking.dir={tmp_path / 'b'}", "study.name=flow", "search.pruner=halving"])
+    for limit in (3, 4):
+        search, count = Search(config), []
+
+        def stop(asked, record, started, count=count, limit=limit):
+            count.append(asked)
+            if len(count) == limit:
+                raise StopError
+
+        with one_thread(), Pool(2) as pool, pytest.raises(StopError):
+            Flow(search, Modes(search), pool, stop, lambda _: None).run()
+        search.abandon()
+        search.close()
+    rest, _ = run(tmp_path / "b", "search.pruner=halving")
+    assert summary(rest) == summary(whole)
+
+
+def test_a_study_keeps_its_mode(tmp_path):
+    first, told = run(tmp_path, "trainer.execution=loop", "search.n_trials=3")
+    assert {m.execution for record in told.values() for m in record.members} == {"loop"}
+    (mode,) = first.modes.values()
+    assert mode == "loop"
