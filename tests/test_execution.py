@@ -9,8 +9,9 @@ from networks import build
 from torch import nn
 
 from pipeline.activations import ACTIVATIONS
+from pipeline.dataset import Dataset
 from pipeline.init import InitSpec, initial_parameters
-from pipeline.models import MLP
+from pipeline.models import CNN, MLP
 from pipeline.native import KINDS, MLPKernel
 from pipeline.optim import OPTIMIZERS, OptimizerSpec
 from pipeline.plan import Member, Plan
@@ -60,6 +61,21 @@ def test_a_mode_trains_as_the_stack_does(mode, optimizer, wine64):
         strict=True,
     ):
         close(a, b, 2e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_the_loop_trains_a_cnn_on_images_as_the_stack_does(channels, pooling):
+    g = torch.Generator().manual_seed(2)
+    x, y = torch.randn(96, channels, 9, 8, generator=g, dtype=torch.float64), torch.randint(0, 3, (96,), generator=g)
+    nothing = torch.zeros(channels, 1, 1)
+    data = Dataset("images", x, y, x[:20], y[:20], x[:20], y[:20], nothing, nothing + 1, 3, "")
+    plan = replace(PLAN, dtype="float64", probes=())
+    module = CNN((channels, 9, 8), 3, width=3, hidden=4, pooling=pooling)
+    members = [MEMBERS[0], MEMBERS[2]]  # of equal channels round-off decides which of equal maxima learns
+    looped, stacked = (train(module, data, members, replace(plan, execution=mode)) for mode in ("loop", "stacked"))
+    for a, b in zip(looped, stacked, strict=True):
+        close(a, b, 1e-9)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

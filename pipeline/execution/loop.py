@@ -24,6 +24,10 @@ class Loop(Execution):
         if stack.size != 1:
             raise ValueError(f"a plain loop trains one network, not {stack.size}")
         self.network = stack.module
+        # On a CPU torch pools channels that lie side by side many times as fast, and the
+        # images decide how all feature maps lie.
+        on_cpu = stack.device.type == "cpu"
+        self.channels_last = on_cpu and any(isinstance(m, nn.Conv2d) for m in self.network.modules())
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.data = stack.parameters[name][0]
@@ -50,6 +54,8 @@ class Loop(Execution):
         for name, mask in self.stack.masks.draw(x).items():
             owner, _, leaf = name.rpartition(".")
             self.network.get_submodule(owner)._buffers[leaf] = mask[0]
+        if self.channels_last and x.ndim == 4:
+            x = x.to(memory_format=torch.channels_last)
         self.network.train()  # drawing masks may have left it in evaluation mode
         self.torch_optimizer.zero_grad(set_to_none=True)
         logits = self.network(x)

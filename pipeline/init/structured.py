@@ -83,7 +83,8 @@ def _delta_orthogonal(slot: Slot) -> Tensor:
 
 @weight_scheme(
     "zero_init",
-    "ZerO: partial identity, through a Hadamard matrix where the dimension grows: Zhao et al. 2022, alg. 1.",
+    "ZerO: partial identity, through a Hadamard matrix where the dimension grows; in a convolution at the kernel's "
+    "centre: Zhao et al. 2022, alg. 1.",
 )
 def _zero_init(slot: Slot) -> Tensor:
     out, inp = slot.shape[:2]

@@ -104,7 +104,9 @@ def _mup(slot: Slot) -> Tensor:
     return normal(slot.shape, 1 / fan_in if slot.role == "last" else math.sqrt(1 / fan_in), slot.generator)
 
 
-@weight_scheme("sparse", "15 weights a unit from N(0, 1), the others 0: Martens 2010, sec. 5.")
+@weight_scheme(
+    "sparse", "15 weights a unit, of a channel's whole filter, from N(0, 1), the others 0: Martens 2010, sec. 5."
+)
 def _sparse(slot: Slot) -> Tensor:
     rows, columns = slot.shape[0], math.prod(slot.shape[1:])
     generator = slot.generator

@@ -9,10 +9,10 @@ product of all is small,
 
 S the covariance of inputs and labels (the small-weight limit of the dynamics in Saxe et
 al. 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-networks"). A nonlinearity enters by its
-mean slope s_l. The network has left the plateau when S prod w_l s_l reaches 1. Where the
-weights are large this model means little, but then the first-order change of the loss,
-eta sum_l ||grad_l||^2 a step, says how soon something happens: the sooner of the two counts.
+networks"). A nonlinearity enters by its mean slope s_l, a convolution by the matrix of its
+filters. The network has left the plateau when S prod w_l s_l reaches 1. Where the weights are
+large this model means little, but then the first-order change of the loss, eta sum_l
+||grad_l||^2 a step, says how soon something happens: the sooner of the two counts.
 """
 
 import math
