@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
 from pipeline.plan import Member
@@ -112,6 +113,8 @@ class Flow:
         while self.search.done < self.search.total:
             self._ask()
             self._hand_out()
+            if not (self.running or self.ready or self.held):
+                raise RunError(f"the study {self.search.name!r} has trials that nobody runs; give the command again")
             self._collect()
 
     def _ask(self) -> None:

@@ -14,7 +14,7 @@ from pipeline.names import slug
 from pipeline.report.answers import view
 from pipeline.report.figures import MAPS, heat_map, learning_curves, scatter
 from pipeline.report.pages import html_environment, publish
-from pipeline.report.summary import Summary, summarise
+from pipeline.report.summary import BEST_DOTS, Summary, some_trials, summarise
 from pipeline.tracking import StudyRuns
 
 __all__ = ["build_report", "report_path"]
@@ -30,6 +30,7 @@ def report_path(config: Config, study: str) -> Path:
 def build_report(config: Config, runs: StudyRuns) -> Path:
     """Writes the report from stored runs alone; returns its path."""
     summary = summarise(runs, config.report.top)
+    dots = some_trials(runs.trials, runs.objective)
     page = html_environment().get_template("report.html.j2")
     found = answer(runs)
     html = page.render(
@@ -40,7 +41,9 @@ def build_report(config: Config, runs: StudyRuns) -> Path:
         confirmation=runs.confirmation,
         replicates=runs.replicates,
         pruned=len(runs.pruned),
-        maps={title: _json(figure) for title, figure in _maps(runs.trials, runs.axes).items()},
+        maps={title: _json(figure) for title, figure in _maps(runs.trials, dots, runs.axes).items()},
+        dots=len(dots),
+        best_dots=BEST_DOTS,
         axes=runs.axes,
         curves=_curves(runs, summary) if summary else {},
         plotlyjs=Markup(get_plotlyjs()),
@@ -52,16 +55,15 @@ def build_report(config: Config, runs: StudyRuns) -> Path:
     return publish(report_path(config, runs.study), html.encode())
 
 
-def _maps(trials: pd.DataFrame, axes: list[str]) -> dict[str, Figure]:
+def _maps(trials: pd.DataFrame, dots: pd.DataFrame, axes: list[str]) -> dict[str, Figure]:
     """Title -> figure, for each mapped metric that the trials have."""
     if trials.empty:
         return {}
-    labels = [f"trial {row.trial}" for row in trials.itertuples()]
     numeric = [a for a in axes if pd.to_numeric(trials[f"params.{a}"], errors="coerce").notna().all()]
     drawn = [metric for metric in MAPS if f"metrics.{metric}" in trials]
     if len(numeric) >= 2:
-        return {MAPS[m][0]: heat_map(trials, numeric[0], numeric[1], m, labels) for m in drawn}
-    return {MAPS[m][0]: scatter(trials, axes[0], m, labels) for m in drawn}
+        return {MAPS[m][0]: heat_map(trials, dots, numeric[0], numeric[1], m) for m in drawn}
+    return {MAPS[m][0]: scatter(dots, axes[0], m) for m in drawn}
 
 
 def _curves(runs: StudyRuns, summary: Summary) -> dict[str, Markup]:

@@ -19,7 +19,8 @@ MAPS = {
     "saturation/flat_fraction": ("Flat fraction: share of saturated units", "Inferno"),
 }
 CURVE_COLOURS = ("#0072B2", "#E69F00", "#D55E00")  # Okabe & Ito 2008
-BINS = 12
+# Cells across a map, for a few trials and for many.
+BINS, FINE_BINS, MANY = 12, 24, 1000
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 
 
@@ -69,46 +70,60 @@ def axis_scale(key: str, values: Sequence[float]) -> Scale:
     low, high = float(drawn.min()), float(drawn.max())
     if high - low < 1e-12:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
+    edges = np.linspace(low, high, (FINE_BINS if array.size > MANY else BINS) + 1)
     has_zero = log and bool((array == 0).any())
     return Scale(key, edges, log, low - 1.2 * (edges[1] - edges[0]) if has_zero else None)
 
 
-def heat_map(trials: pd.DataFrame, x: str, y: str, metric: str, links: Sequence[str]) -> go.Figure:
-    """``metric`` over two axes: cells are means of the trials in them, dots are the trials.
+def heat_map(trials: pd.DataFrame, dots: pd.DataFrame, x: str, y: str, metric: str) -> go.Figure:
+    """``metric`` over two axes: cells are means of the trials in them, dots are some of the trials.
 
     Args:
-        trials: rows with ``params.X``, ``params.Y`` and ``metrics.METRIC``.
-        links: text shown for each trial.
+        trials: rows with ``trial``, ``params.X``, ``params.Y`` and ``metrics.METRIC``.
+        dots: those of them that are drawn.
     """
     _, colours = MAPS[metric]
-    xs, ys = trials[f"params.{x}"].astype(float), trials[f"params.{y}"].astype(float)
-    values = trials[f"metrics.{metric}"].astype(float)
+    xs, ys, values = _numbers(trials, x, y, metric)
     across, up = axis_scale(x, xs.tolist()), axis_scale(y, ys.tolist())
     px, py = across.place(xs.tolist()), up.place(ys.tolist())
-    cells = _cell_means(px, py, values.to_numpy(), across.cells, up.cells)
-    marker = {"color": values, "coloraxis": "coloraxis", "size": 9, "line": {"color": "white", "width": 1}}
-    custom = np.stack([xs, ys, values], -1)
+    cells = _cell_means(px, py, values, across.cells, up.cells)
+    dx, dy, shown = _numbers(dots, x, y, metric)
     figure = go.Figure(
         [
             go.Heatmap(x=across.cells, y=up.cells, z=cells, coloraxis="coloraxis", opacity=0.55, hoverinfo="skip"),
             go.Scatter(
-                x=px,
-                y=py,
+                x=across.place(dx.tolist()),
+                y=up.place(dy.tolist()),
                 mode="markers",
-                marker=marker,
-                customdata=custom,
-                text=list(links),
+                marker=_marker(len(dots)) | {"color": shown, "coloraxis": "coloraxis"},
+                customdata=np.stack([dx, dy, shown], -1),
+                text=_titles(dots),
                 hovertemplate=f"%{{text}}<br>{x} %{{customdata[0]:.4g}}<br>{y} %{{customdata[1]:.4g}}"
                 f"<br>{metric} %{{customdata[2]:.4f}}<extra></extra>",
             ),
         ]
     )
-    low, high = (0.0, 1.0) if metric != "val/accuracy" else (0.0, max(float(values.max()), 1e-9))
+    low, high = (0.0, 1.0) if metric != "val/accuracy" else (0.0, float(np.nanmax(values, initial=1e-9)))
     figure.update_layout(coloraxis={"colorscale": colours, "cmin": low, "cmax": high})
     figure.update_xaxes(title=x, **across.ticks())
     figure.update_yaxes(title=y, **up.ticks())
     return _styled(figure)
+
+
+def _numbers(trials: pd.DataFrame, x: str, y: str, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    columns = (f"params.{x}", f"params.{y}", f"metrics.{metric}")
+    across, up, values = (trials[column].to_numpy(float) for column in columns)
+    return across, up, values
+
+
+def _marker(count: int) -> dict[str, object]:
+    """Dots that can be told apart, however many."""
+    size = 9 if count <= 200 else 6
+    return {"size": size, "line": {"color": "white", "width": 1 if count <= 200 else 0.5}}
+
+
+def _titles(trials: pd.DataFrame) -> list[str]:
+    return [f"trial {number}" for number in trials["trial"]]
 
 
 def _cell_means(
@@ -126,11 +141,10 @@ def _cell_means(
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def scatter(trials: pd.DataFrame, x: str, metric: str, links: Sequence[str]) -> go.Figure:
+def scatter(dots: pd.DataFrame, x: str, metric: str) -> go.Figure:
     """``metric`` over the only axis there is; a text axis becomes categories."""
-    raw = trials[f"params.{x}"]
+    raw = dots[f"params.{x}"]
     numbers = pd.to_numeric(raw, errors="coerce")
-    values = trials[f"metrics.{metric}"].astype(float)
     figure = go.Figure()
     if numbers.notna().all():
         scale = axis_scale(x, numbers.tolist())
@@ -140,10 +154,10 @@ def scatter(trials: pd.DataFrame, x: str, metric: str, links: Sequence[str]) -> 
         placed = raw
     figure.add_scatter(
         x=placed,
-        y=values,
+        y=dots[f"metrics.{metric}"].astype(float),
         mode="markers",
-        marker={"size": 9, "color": CURVE_COLOURS[0]},
-        text=list(links),
+        marker=_marker(len(dots)) | {"color": CURVE_COLOURS[0]},
+        text=_titles(dots),
         customdata=raw,
         hovertemplate=f"%{{text}}<br>{x} %{{customdata}}<br>{metric} %{{y:.4f}}<extra></extra>",
     )

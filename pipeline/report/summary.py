@@ -1,22 +1,22 @@
 """What a study found, as numbers and rows: the same for the terminal, the page and MLflow."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from pipeline.tracking import StudyRuns
 
-__all__ = ["Row", "Summary", "summarise"]
+__all__ = ["BEST_DOTS", "Row", "Summary", "some_trials", "summarise"]
 
-Metrics = Callable[[str], float]
-"""A run's metrics by name, NaN for those it doesn't have."""
+Metrics = Callable[[str], "pd.Series[float]"]
+"""The runs' metrics by name, NaN for those they don't have."""
 
 
 WEAK = 0.9
-# Symptom -> whether a run shows it. Comparisons with a missing value are false.
-SYMPTOMS: dict[str, Callable[[Metrics], bool]] = {
+# Symptom -> which runs show it. Comparisons with a missing value are false.
+SYMPTOMS: dict[str, Callable[[Metrics], "pd.Series[bool]"]] = {
     "diverged while training": lambda m: m("health/diverged_replicates") > 0,
     "start with copies (effective width below 0.5)": lambda m: m("init/redundancy/effective_width") < 0.5,
     "start saturated (flat fraction above 0.5)": lambda m: m("init/saturation/flat_fraction") > 0.5,
@@ -25,6 +25,8 @@ SYMPTOMS: dict[str, Callable[[Metrics], bool]] = {
     ),
 }
 OTHER = "start with none of these"
+# Trials that are drawn as dots; of more, the best and an even choice of the others.
+DOTS, BEST_DOTS = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,18 @@ def summarise(runs: StudyRuns, top: int) -> Summary | None:
     if runs.trials.empty:
         return None
     ranked = rank(runs.trials, runs.objective)
-    rows = [_row(ranked.iloc[i]) for i in range(len(ranked))]
-    diverged = sum(row.diverged > 0 for row in rows)
-    weak = ranked[~(ranked["metrics.val/accuracy"] >= WEAK * ranked["metrics.val/accuracy"].max())]
-    symptoms = Counter(_symptom(weak.iloc[i]) for i in range(len(weak)))
-    counts = {name: symptoms[name] for name in (*SYMPTOMS, OTHER) if symptoms[name]}
-    middle = rows[len(rows) // 2]
-    return Summary(runs.objective, len(rows), diverged, rows[:top], middle, rows[-1], len(weak), counts)
+    accuracy = ranked["metrics.val/accuracy"]
+    weak = ranked[~(accuracy >= WEAK * accuracy.max())]
+    return Summary(
+        objective=runs.objective,
+        count=len(ranked),
+        diverged=int((_metrics(ranked)("health/diverged_replicates") > 0).sum()),
+        best=[_row(ranked.iloc[i]) for i in range(min(top, len(ranked)))],
+        median=_row(ranked.iloc[len(ranked) // 2]),
+        worst=_row(ranked.iloc[-1]),
+        weak=len(weak),
+        symptoms=_symptoms(weak),
+    )
 
 
 def rank(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
@@ -85,17 +92,35 @@ def rank(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
     return keyed.sort_values(["_value", "trial"], na_position="last").drop(columns="_value")
 
 
-def _metrics(run: "pd.Series[float]") -> Metrics:
-    return lambda name: float(run.get(f"metrics.{name}", float("nan")))
+def some_trials(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """At most ``DOTS`` trials, by number: the ``BEST_DOTS`` best, and of the others evenly."""
+    if len(trials) <= DOTS:
+        return trials
+    best = rank(trials, objective).index[:BEST_DOTS]
+    others = trials.index.drop(best)
+    evenly = np.linspace(0, len(others) - 1, DOTS - BEST_DOTS).round().astype(int)
+    return trials.loc[sorted([*best, *others[evenly]])]
 
 
-def _symptom(run: "pd.Series[float]") -> str:
-    metric = _metrics(run)
-    return next((name for name, shows in SYMPTOMS.items() if shows(metric)), OTHER)
+def _metrics(trials: pd.DataFrame) -> Metrics:
+    return lambda name: trials.get(f"metrics.{name}", pd.Series(float("nan"), trials.index)).astype(float)
+
+
+def _symptoms(weak: pd.DataFrame) -> dict[str, int]:
+    """How many show each symptom first."""
+    counts = {}
+    for name, shows in SYMPTOMS.items():
+        found = shows(_metrics(weak))
+        counts[name] = int(found.sum())
+        weak = weak[~found]
+    counts[OTHER] = len(weak)
+    return {name: count for name, count in counts.items() if count}
 
 
 def _row(run: "pd.Series[float]") -> Row:
-    metric = _metrics(run)
+    def metric(name: str) -> float:
+        return float(run.get(f"metrics.{name}", float("nan")))
+
     return Row(
         trial=int(run["trial"]),
         run_id=str(run["run_id"]),

@@ -17,18 +17,16 @@ from typing import Any, Protocol
 
 from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
-from sqlalchemy import Connection, Engine, NullPool, Select, create_engine, insert, select
+from sqlalchemy import Connection, Engine, Select, insert, select
 
+from pipeline.tracking.artifacts import fill, keep
+from pipeline.tracking.database import engine_of, is_database
 from pipeline.tracking.store import Store
 
 __all__ = ["FinishedRun", "ToClient", "ToDatabase", "Way", "log_dataset", "way_into"]
 
-# Seconds for which a writer waits for another one.
-PATIENCE_S = 60.0
 Rows = dict[Any, list[dict[str, Any]]]
 """table -> its new rows"""
 
@@ -62,7 +60,7 @@ class Way(Protocol):
 
 def way_into(store: Store) -> Way:
     """The fastest way into a store."""
-    return ToClient(store) if store.uri.startswith("http") else ToDatabase(store)
+    return ToDatabase(store) if is_database(store) else ToClient(store)
 
 
 def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
@@ -96,7 +94,7 @@ class ToClient:
             for i in range(0, max(len(run.metrics), 1), 1000):
                 client.log_batch(run_id, run.metrics[i : i + 1000], run.params if i == 0 else [])
             with tempfile.TemporaryDirectory() as folder:
-                _fill(Path(folder), run.artifacts)
+                fill(Path(folder), run.artifacts)
                 client.log_artifacts(run_id, folder)
             client.set_terminated(run_id, run.status, _milliseconds(run.ended))
         except BaseException:
@@ -114,8 +112,7 @@ class ToDatabase:
 
     @cached_property
     def _engine(self) -> Engine:
-        options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_S}} if "sqlite" in self.store.uri else {}
-        return create_engine(self.store.uri, poolclass=NullPool, **options)
+        return engine_of(self.store)
 
     @cached_property
     def _artifacts(self) -> str:
@@ -125,7 +122,7 @@ class ToDatabase:
     def write(self, runs: Sequence[FinishedRun]) -> list[str]:
         ids = [uuid.uuid4().hex for _ in runs]
         for run_id, run in zip(ids, runs, strict=True):
-            _keep(self._artifacts_of(run_id), run.artifacts)
+            keep(self._artifacts_of(run_id), run.artifacts)
         with self._engine.begin() as connection:
             rows: Rows = {}
             for run_id, run in zip(ids, runs, strict=True):
@@ -217,20 +214,3 @@ def _metric(run_id: str, metric: Metric) -> dict[str, Any]:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _keep(uri: str, artifacts: Mapping[str, bytes]) -> None:
-    """Stores artifacts; a folder of this machine gets them without a detour."""
-    repository = get_artifact_repository(uri)
-    if isinstance(repository, LocalArtifactRepository):
-        _fill(Path(repository.artifact_dir), artifacts)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _fill(Path(folder), artifacts)
-        repository.log_artifacts(folder)  # type: ignore[no-untyped-call]
-
-
-def _fill(folder: Path, artifacts: Mapping[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in artifacts.items():
-        (folder / name).write_bytes(content)

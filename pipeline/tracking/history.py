@@ -1,22 +1,25 @@
 """Reads a study back from MLflow, for reports: what is shown is what was stored."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from mlflow.entities import Run
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.records import Curve
+from pipeline.tracking.artifacts import folder_of
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import LAYERS, NETWORK, REPLICATES
-from pipeline.tracking.runs import REASON, find_parent, finished_children, pruned_children
+from pipeline.tracking.reading import children_of
+from pipeline.tracking.runs import REASON, ended, find_parent, pruned, trial_numbers
 from pipeline.tracking.store import Store, open_store
 
 __all__ = ["StudyRuns", "read_study"]
@@ -27,7 +30,7 @@ class StudyRuns:
     """The stored runs of a study.
 
     Attributes:
-        trials: one row a finished child: ``run_id``, ``title``, ``trial``, every param as
+        trials: one row a finished child: ``run_id title trial artifacts``, every param as
             ``params.KEY`` and every metric's last value as ``metrics.KEY``.
         pruned: ``{trial: why}`` of the trials that were not trained to their end.
     """
@@ -78,20 +81,31 @@ class StudyRuns:
 
         Metrics at the end, and those before the first step as ``init/...``.
         """
-        trials = zip(self.trials["run_id"], self.trials["trial"], strict=True) if len(self.trials) else []
-        parts = [
-            pd.read_parquet(self.store.client.download_artifacts(str(run_id), REPLICATES)).assign(trial=int(trial))
-            for run_id, trial in trials
-        ]
         columns = ["trial", "replicate", "seed", "metric", "value"]
-        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+        parts = []
+        for run_id, trial in zip(self.trials.get("run_id", ()), self.trials.get("trial", ()), strict=True):
+            table = pq.read_table(self._artifact(run_id, REPLICATES))
+            parts.append(table.append_column("trial", pa.array([trial] * len(table), pa.int64())))
+        return pa.concat_tables(parts).to_pandas()[columns] if parts else pd.DataFrame(columns=columns)
+
+    def _artifact(self, run_id: str, name: str) -> Path:
+        """The file of a run: where it lies if that is this machine, else a copy."""
+        folder = folder_of(self._places[run_id])
+        if folder is not None:
+            return folder / name
+        return Path(self.store.client.download_artifacts(run_id, name))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Where the artifacts of each run are."""
+        return dict(zip(self.trials["run_id"], self.trials["artifacts"], strict=True))
 
     def curve(self, run_id: str, metric: str) -> Curve:
         """One metric of one run against the step, at every epoch or probe.
 
         The mean over replicates, where that is finite.
         """
-        table = pd.read_parquet(self.store.client.download_artifacts(run_id, LAYERS))
+        table = pd.read_parquet(self._artifact(run_id, LAYERS))
         rows = table[(table["layer"] == NETWORK) & (table["metric"] == metric)]
         means = rows.groupby("step")["value"].mean()
         pairs = zip(means.index.tolist(), means.tolist(), strict=True)
@@ -104,21 +118,22 @@ def read_study(config: Config, study: str) -> StudyRuns:
     parent = find_parent(store, study)
     if parent is None:
         raise UsageError.of("study.name", study, "no such study in the MLflow store; `initlab status` lists them")
-    rows = [_row(run) for run in finished_children(store, parent.info.run_id)]
-    trials = pd.DataFrame(rows)
-    if rows:
-        trials = trials.sort_values("trial").drop_duplicates("trial", keep="last").reset_index(drop=True)
-    judged = pruned_children(store, parent.info.run_id)
-    pruned = {int(run.data.tags["initlab.trial"]): _why_pruned(run.data.tags) for run in judged}
-    return StudyRuns(store, study, parent, trials, pruned)
+    children = children_of(store, parent.info.run_id)
+    stopped = children[pruned(children)]
+    reasons = zip(trial_numbers(stopped), stopped.apply(_why_pruned, axis=1), strict=True) if len(stopped) else ()
+    return StudyRuns(store, study, parent, _trials(children[ended(children)]), dict(reasons))
 
 
-def _row(run: Run) -> dict[str, object]:
-    row: dict[str, object] = {"run_id": run.info.run_id, "title": run.info.run_name}
-    row["trial"] = int(run.data.tags["initlab.trial"])
-    row |= {f"params.{key}": value for key, value in run.data.params.items()}
-    return row | {f"metrics.{key}": value for key, value in run.data.metrics.items()}
+def _trials(finished: pd.DataFrame) -> pd.DataFrame:
+    """One row a trial, by number; of several runs of one trial the latest."""
+    if finished.empty:
+        return pd.DataFrame()
+    measured = [name for name in finished if str(name).startswith(("params.", "metrics."))]
+    trials = finished[["run_id", "title", "artifacts", *measured]].assign(trial=trial_numbers(finished))
+    latest = trials.drop_duplicates("trial", keep="last").sort_values("trial", ignore_index=True)
+    return latest.dropna(axis=1, how="all")
 
 
-def _why_pruned(tags: Mapping[str, str]) -> str:
-    return tags.get(REASON) or f"not trained: {tags['initlab.verdict']}"
+def _why_pruned(run: "pd.Series[Any]") -> str:
+    reason = run.get(f"tags.{REASON}")
+    return reason if isinstance(reason, str) else f"not trained: {run['tags.initlab.verdict']}"

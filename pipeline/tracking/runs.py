@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from mlflow.entities import DatasetInput, Metric, Run
 
 from pipeline.config import Config
@@ -24,20 +26,14 @@ from pipeline.tracking.entities import (
     run_tags,
 )
 from pipeline.tracking.finished import FinishedRun, ToClient, Way, log_dataset, way_into
+from pipeline.tracking.reading import PARENT, children_of, quoted, search
 from pipeline.tracking.store import Store, open_store
 
-__all__ = ["StudyTracker", "TrialRun", "find_parent", "finished_children", "pruned_children", "track_single"]
+__all__ = ["StudyTracker", "TrialRun", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
 
-PARENT = "mlflow.parentRunId"
 PRUNED = "initlab.pruned"
 REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
-PAGE = 1000
-
-
-def quoted(text: str) -> str:
-    """A string literal of MLflow's search language."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def find_parent(store: Store, study: str) -> Run | None:
@@ -46,28 +42,6 @@ def find_parent(store: Store, study: str) -> Run | None:
         [store.experiment], f"tags.`initlab.study` = {quoted(study)} AND tags.`initlab.kind` = 'study'", max_results=1
     )
     return runs[0] if runs else None
-
-
-def finished_children(store: Store, parent: str) -> list[Run]:
-    """All finished child runs of a parent."""
-    return _children(store, parent, "attributes.status = 'FINISHED'")
-
-
-def pruned_children(store: Store, parent: str) -> list[Run]:
-    """The child runs of trials that were judged and not trained."""
-    return _children(store, parent, f"tags.`{PRUNED}` = 'true'")
-
-
-def _children(store: Store, parent: str, condition: str) -> list[Run]:
-    children = f"tags.`{PARENT}` = {quoted(parent)} AND {condition}"
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = store.client.search_runs([store.experiment], children, max_results=PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
 
 
 @dataclass(frozen=True)
@@ -158,8 +132,8 @@ class StudyTracker:
 
     def logged(self) -> set[int]:
         """Numbers of the trials that have a finished child run, or that of a pruned one."""
-        runs = finished_children(self.store, self.parent) + pruned_children(self.store, self.parent)
-        return {int(run.data.tags["initlab.trial"]) for run in runs}
+        children = children_of(self.store, self.parent, ["tags"])
+        return set(trial_numbers(children[ended(children) | pruned(children)]).tolist())
 
     def log_confirmation(self, confirmation: Confirmation) -> None:
         """What became of the winner on fresh seeds, on the parent."""
@@ -181,9 +155,30 @@ class StudyTracker:
 
     def _close_stale(self) -> None:
         """A process that was killed leaves a child RUNNING: its trial is given again."""
-        children = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
-        for run in self.store.client.search_runs([self.store.experiment], children):
+        running = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
+        for run in search(self.store, running):
             self.store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def ended(children: pd.DataFrame) -> "pd.Series[bool]":
+    """Which of the runs are trials that were trained to their end."""
+    return children["status"] == "FINISHED"
+
+
+def pruned(children: pd.DataFrame) -> "pd.Series[bool]":
+    """Which of them were not trained, or not to their end."""
+    return _tags(children, PRUNED) == "true"
+
+
+def trial_numbers(children: pd.DataFrame) -> "pd.Series[int]":
+    """Which trial each of them is."""
+    return _tags(children, "initlab.trial").astype(int)
+
+
+def _tags(children: pd.DataFrame, key: str) -> "pd.Series[Any]":
+    """A tag of each of them, NaN for those without; a table of no runs has no column for it."""
+    found: pd.Series[Any] = children.get(f"tags.{key}", pd.Series(index=children.index, dtype=object))
+    return found
 
 
 def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float) -> str:
