@@ -5,7 +5,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -45,8 +45,8 @@ TRAININGS = 256 * 3 * 20
 def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", probes: bool | None = None) -> Measure:
     """``train``, in the mode and the stacks that the lab chooses.
 
-    Without probes the time of each further epoch is measured: that of ``epochs + 1`` less
-    that of one, so that set-up and compiling don't count, as they don't for the peers.
+    Without ``probes`` the time of the epochs after the first is measured, so that set-up
+    and compiling don't count, as they don't for the peers.
 
     Args:
         execution: ``auto`` or one of ``MODES``.
@@ -85,11 +85,31 @@ def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", p
             train(module, dataset, stack, replace(plan, epochs=epochs))
         return time.perf_counter() - begun
 
+    work = steps * len(members)
+    if probes is None:
+        return _further(seconds, shape.epochs, work)
+
     def measure() -> tuple[float, float]:
-        work = steps * len(members)
-        if probes is not None:
-            return seconds(20), 20 * work
-        return seconds(shape.epochs + 1) - seconds(1), shape.epochs * work
+        return seconds(20), 20 * work
+
+    measure()
+    return measure
+
+
+def _further(seconds: Callable[[int], float], epochs: int, work: float) -> Measure:
+    """The time of ``epochs`` epochs after the first one.
+
+    Set-up and first epoch are timed thrice and the least is taken off: what disturbs them
+    can't make the others look fast.
+
+    Args:
+        seconds: of a training of so many epochs.
+        work: of an epoch.
+    """
+    first = min(seconds(1) for _ in range(3))
+
+    def measure() -> tuple[float, float]:
+        return seconds(epochs + 1) - first, epochs * work
 
     measure()
     return measure
@@ -107,7 +127,7 @@ def _dataset(data: Arrays, device: str):  # type: ignore[no-untyped-def]  # pipe
 
 
 def jobs(shape: Shape, overrides: Sequence[str], workers: int) -> Measure:
-    """``run_jobs`` on so many cores, without probes: the time of each further epoch, as above."""
+    """``run_jobs`` on so many cores, without probes: the epochs after the first, as above."""
     from pipeline.config import compose
     from pipeline.pool import run_jobs
     from pipeline.runner import Job, load_dataset
@@ -121,12 +141,7 @@ def jobs(shape: Shape, overrides: Sequence[str], workers: int) -> Measure:
         run_jobs([Job(config, seed) for seed in range(count)])
         return time.perf_counter() - begun
 
-    def measure() -> tuple[float, float]:
-        steps = rows // shape.batch * count
-        return seconds(shape.epochs + 1) - seconds(1), shape.epochs * steps
-
-    measure()
-    return measure
+    return _further(seconds, shape.epochs, rows // shape.batch * count)
 
 
 def sweep_command(*overrides: str) -> list[str]:

@@ -23,7 +23,7 @@ class Shape:
         model: its name in ``pipeline.models`` and that class's arguments.
         overrides: the dataset in the lab's own keys, at the sizes that are trained on.
         members: networks that one measurement of the lab's side trains; on a GPU ``gpu_members``.
-        epochs: epochs of one measurement of the lab's side.
+        epochs: epochs of one measurement of the lab's side, after a first one.
         peer_epochs: likewise of a peer, which trains one network.
         channels_last: whether the peers keep images so; for convolutions on a CPU it is faster.
     """
@@ -92,9 +92,9 @@ SHAPES = {
         batch=128,
         plain=_mlp(784, 256, 256, 10),
         model=("MLP", {"depth": 2, "width": 256, "activation": "tanh"}),
-        overrides=_data(60_000, 12_800),
+        overrides=_data(60_000, 6_400),
         members=16,
-        epochs=1,
+        epochs=3,
         peer_epochs=4,
         sizes=(784, 256, 256, 10),
     ),
@@ -103,9 +103,9 @@ SHAPES = {
         batch=128,
         plain=_cnn,
         model=("CNN", {}),
-        overrides=_data(60_000, 2_560),
+        overrides=_data(60_000, 1_280),
         members=4,
-        epochs=1,
+        epochs=3,
         peer_epochs=4,
         channels_last=True,
     ),
