@@ -5,12 +5,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 
 from pipeline.config import Config, config_hash
 from pipeline.errors import RunError, UsageError
 from pipeline.folders import unwritable
 from pipeline.names import slug
+from pipeline.search.journal import Journal
 
 __all__ = ["DAMAGED", "damaged", "held_lock", "journal_dir", "open_storage", "study_name"]
 
@@ -55,7 +55,7 @@ def open_storage(config: Config, name: str) -> tuple[BaseStorage, str]:
         raise UsageError.of("search.storage", path, "is a folder; it must be a journal file or a database URL")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path))), str(path)
+        return JournalStorage(Journal(path)), str(path)
     except OSError as error:
         raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
     except DAMAGED:
