@@ -13,7 +13,7 @@ from pipeline.execution import Steps
 from pipeline.layers import Layer
 from pipeline.plan import Plan
 from pipeline.probes import PROBES, Need, log_spaced, measure, needs_signals, take_snapshot
-from pipeline.records import LayerRow, MemberRecord
+from pipeline.records import LayerLook, MemberRecord
 from pipeline.stack import ROW_BLOCK, Parameters, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
@@ -136,14 +136,17 @@ class Observer:
 
     def after_steps(self, steps: Steps) -> None:
         """Call after every ``stride`` of steps, with what they left behind."""
-        loss = steps.loss.to(torch.float64)
-        for i in range(loss.shape[1]):  # one after the other, so that no sum depends on the stride
-            self.step += 1
-            self.running_loss += loss[:, i]
-            self.running_hits += steps.hits[:, i]
-            bad = ~loss[:, i].isfinite() & (self.seen.first_bad == 0)
-            self.seen.first_bad[bad] = self.step
-        self.running_rows += loss.shape[1] * self.plan.batch_size
+        loss, taken = steps.loss.to(torch.float64), steps.loss.shape[1]
+        # One after the other from the left, so that no sum depends on the stride.
+        self.running_loss = torch.cat([self.running_loss[:, None], loss], 1).cumsum(1)[:, -1]
+        self.running_hits += steps.hits.sum(1)
+        if not self.running_loss.isfinite().all():  # which is so after the first loss that isn't
+            bad = ~loss.isfinite()
+            first = self.step + 1 + bad.to(torch.int8).argmax(1)  # of equals the first
+            new = bad.any(1) & (self.seen.first_bad == 0)
+            self.seen.first_bad[new] = first[new]
+        self.step += taken
+        self.running_rows += taken * self.plan.batch_size
         self.seen.clock.tick(self.step)
         if steps.updates is not None:
             self.update_ratio, self.layer_ratios = update_ratios(self.stack, steps.updates, self.layers)
@@ -201,12 +204,9 @@ class Observer:
             self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
         found = measure(snapshot.started_at(self.seen.start), probes)
         for record, values in zip(self.seen.records, found.values.T.tolist(), strict=True):
-            of_layers = values[len(found.of_network) :]
             for name, value in zip(found.of_network, values, strict=False):
                 record.add(name, self.step, value)
-            record.layers += [
-                LayerRow(self.step, *of, value) for of, value in zip(found.of_layers, of_layers, strict=True)
-            ]
+            record.looks.append(LayerLook(self.step, found.of_layers, values[len(found.of_network) :]))
 
     def _due(self, need: Need) -> bool:
         """What is dear is measured at the first and the last step alone."""

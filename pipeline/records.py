@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Curve", "LayerRow", "MemberRecord", "TrialRecord", "Verdict"]
+__all__ = ["Curve", "LayerLook", "LayerRow", "MemberRecord", "TrialRecord", "Verdict"]
 
 Curve = dict[int, float]
 """step -> value"""
@@ -36,6 +36,19 @@ class LayerRow(NamedTuple):
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class LayerLook:
+    """What the probes found in single layers at one step.
+
+    Attributes:
+        of: the layer and the metric of each value; shared by members.
+    """
+
+    step: int
+    of: Sequence[tuple[str, str]]
+    values: Sequence[float]
+
+
 @dataclass
 class MemberRecord:
     """One trained network.
@@ -44,7 +57,7 @@ class MemberRecord:
         seed: the member's seed.
         final: the metrics at the end; init: the same before the first step.
         curves: the metrics on the way, against the step.
-        layers: probes by hidden layer.
+        looks: probes by layer, one entry a step.
         diverged_step: the first step whose loss was not finite, None if there was none.
         execution: the mode in which it was trained.
         state: the trained ``state_dict`` as arrays, where it was asked for.
@@ -54,10 +67,19 @@ class MemberRecord:
     final: dict[str, float] = field(default_factory=dict)
     init: dict[str, float] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
-    layers: list[LayerRow] = field(default_factory=list)
+    looks: list[LayerLook] = field(default_factory=list)
     diverged_step: int | None = None
     execution: str = ""
     state: dict[str, np.ndarray] | None = None
+
+    @property
+    def layers(self) -> list[LayerRow]:
+        """Probes by layer, row by row."""
+        return [
+            LayerRow(look.step, *of, value)
+            for look in self.looks
+            for of, value in zip(look.of, look.values, strict=True)
+        ]
 
     def add(self, name: str, step: int, value: float) -> None:
         """Adds a point to a curve."""

@@ -7,8 +7,6 @@ each member's own batches, and look again where the schedule says so.
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +17,9 @@ from pipeline.init import FitData, initial_parameters
 from pipeline.layers import Layer, trace_layers
 from pipeline.observe import Observer, Seen
 from pipeline.optim import StackedOptimizer
+from pipeline.orders import orders_of
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
-from pipeline.seeds import stream
 from pipeline.stack import Parameters, Stack, one_thread, slot_independent
 from pipeline.symmetry import Projection
 
@@ -73,6 +71,7 @@ class Training:
         self.data, self.plan = data, plan
         state = State.joined([part.state for part in paused]) if paused else None
         self.epoch = paused[0].epoch if paused else 0
+        self.orders = [orders_of(m.seed, len(data.x_train)) for m in self.members]
         self.stack = build_stack(module, self.members, data, plan, state)
         layers = trace_layers(self.stack.module, data.x_train[:2])
         self.execution = _execution(module, self.stack, layers, self.members, plan, data)
@@ -95,7 +94,7 @@ class Training:
         size = self.plan.batch_size
         steps = len(self.data.x_train) // size
         while self.epoch < until:
-            order = torch.stack([_orders(m.seed, len(self.data.x_train)).of(self.epoch) for m in self.members])
+            order = torch.stack([orders.of(self.epoch) for orders in self.orders])
             batches = order[:, : steps * size].reshape(len(order), steps, size)
             done = 0
             while done < steps:
@@ -126,37 +125,6 @@ class Training:
             for i, record in enumerate(records):
                 record.state = {name: t.cpu().numpy() for name, t in self.stack.member(i).items()}
         return records
-
-
-class _Orders:
-    """The orders of the data of one seed: a new permutation each epoch, from its own stream.
-
-    The latest are kept, as the members of many stacks have the same seeds.
-    """
-
-    def __init__(self, seed: int, rows: int) -> None:
-        self.seed, self.rows = seed, rows
-        self.lock = Lock()
-        self._restart()
-
-    def _restart(self) -> None:
-        self.generator, self.drawn = stream(self.seed, "data order"), 0
-        self.latest: dict[int, Tensor] = {}
-
-    def of(self, epoch: int) -> Tensor:
-        """``(rows,)``: what each member with this seed sees in an epoch, counted from 0."""
-        with self.lock:
-            if epoch < self.drawn and epoch not in self.latest:
-                self._restart()
-            while epoch not in self.latest:
-                self.latest[self.drawn] = torch.randperm(self.rows, generator=self.generator)
-                self.drawn += 1
-                self.latest.pop(self.drawn - 1 - ORDERS_KEPT, None)
-            return self.latest[epoch]
-
-
-_orders = lru_cache(maxsize=32)(_Orders)
-ORDERS_KEPT = 32
 
 
 def train(

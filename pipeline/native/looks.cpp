@@ -9,7 +9,6 @@
 namespace {
 
 constexpr int SHORT = 16;  // sums in float32 are of so many at most
-constexpr int MOST_LINES = 4;
 
 inline vf least(vf a, vf b) { return pick(a < b, a, b); }
 inline vf most(vf a, vf b) { return pick(a > b, a, b); }
@@ -108,6 +107,25 @@ bool close(const float *places, const std::vector<char> &varies, int depth, int 
     return false;
 }
 
+double sum_of_squares(const float *row, int64_t d) {
+    vd squares{};
+    int64_t j = 0;
+    for (; j + DL <= d; j += DL) squares += widened(row + j) * widened(row + j);
+    double sum = total(squares);
+    for (; j < d; ++j) sum += (double)row[j] * row[j];
+    return sum;
+}
+
+// Of a row along a line.
+double place(const float *row, const double *line, int64_t d) {
+    vd products{};
+    int64_t j = 0;
+    for (; j + DL <= d; j += DL) products += widened(row + j) * at(line + j);
+    double sum = total(products);
+    for (; j < d; ++j) sum += row[j] * line[j];
+    return sum;
+}
+
 }  // namespace
 
 Looker::Looker(int64_t samples, int64_t units, const Look &what)
@@ -155,38 +173,22 @@ int look(const float *z, const float *a, int64_t members, int64_t samples, int64
     return 1;
 }
 
-// rows: (members, n, d). lines: (count, d), at most MOST_LINES. may_copy: (members), whether on each of the lines two rows lie within
-// `tolerance` of the largest norm.
+// rows: (members, n, d). lines: (count, d). may_copy: (members), whether on each of the lines two rows lie within
+// `tolerance` of the largest norm. One line most often is enough.
 int look_at_rows(const float *rows, int64_t members, int64_t n, int64_t d, const double *lines, int32_t count,
                  double tolerance, uint8_t *may_copy) try {
-    std::vector<double> places((size_t)count * n);
+    std::vector<double> places(n);
     for (int64_t m = 0; m < members; ++m) {
+        const float *own = rows + m * n * d;
         double largest = 0.0;
-        for (int64_t i = 0; i < n; ++i) {
-            const float *row = rows + (m * n + i) * d;
-            vd squares{}, sums[MOST_LINES] = {};
-            int64_t whole = 0;
-            for (; whole + DL <= d; whole += DL) {
-                const vd x = widened(row + whole);
-                squares += x * x;
-                for (int k = 0; k < count; ++k) sums[k] += x * at(lines + k * d + whole);
-            }
-            double norm = total(squares);
-            for (int64_t j = whole; j < d; ++j) norm += (double)row[j] * row[j];
-            for (int k = 0; k < count; ++k) {
-                double place = total(sums[k]);
-                for (int64_t j = whole; j < d; ++j) place += row[j] * lines[k * d + j];
-                places[k * n + i] = place;
-            }
-            largest = std::max(largest, norm);
-        }
+        for (int64_t i = 0; i < n; ++i) largest = std::max(largest, sum_of_squares(own + i * d, d));
         const double limit = tolerance * std::sqrt(largest);
         bool doubt = true;
         for (int k = 0; k < count && doubt; ++k) {
-            double *own = &places[k * n];
-            std::sort(own, own + n);
+            for (int64_t i = 0; i < n; ++i) places[i] = place(own + i * d, lines + k * d, d);
+            std::sort(places.begin(), places.end());
             doubt = false;
-            for (int64_t i = 1; i < n; ++i) doubt = doubt || !(own[i] - own[i - 1] > limit);
+            for (int64_t i = 1; i < n; ++i) doubt = doubt || !(places[i] - places[i - 1] > limit);
         }
         may_copy[m] = doubt;
     }
@@ -245,11 +247,7 @@ int sum_cosines(const float *w, int64_t members, int64_t n, int64_t d, double *s
     for (int64_t m = 0; m < members; ++m) {
         for (int64_t i = 0; i < n; ++i) {
             const float *row = w + (m * n + i) * d;
-            vd squares{};
-            int64_t whole = 0;
-            for (; whole + DL <= d; whole += DL) squares += widened(row + whole) * widened(row + whole);
-            double square = total(squares);
-            for (; whole < d; ++whole) square += (double)row[whole] * row[whole];
+            const double square = sum_of_squares(row, d);
             const double factor = square > 0.0 ? 1.0 / std::sqrt(square) : 0.0;
             for (int64_t j = 0; j < d; ++j) unit[i * d + j] = (float)(row[j] * factor);
         }

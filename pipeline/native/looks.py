@@ -116,7 +116,7 @@ def look_at_rows(rows: Tensor, lines: Tensor, tolerance: float) -> Tensor:
     """Whether on every line two rows of a member lie within the tolerance: ``(S,)``.
 
     Args:
-        rows: ``(S, n, d)``. lines: up to 4 directions, ``(count, d)`` float64.
+        rows: ``(S, n, d)``. lines: directions, ``(count, d)`` float64.
         tolerance: as a share of the member's largest row norm.
     """
     check(rows, torch.float32)

@@ -77,13 +77,14 @@ struct Sums { double loss; int64_t hits; };
 
 class Member {
 public:
-    Member(const Net &net, int batch, int moments) : net_(net), x_((size_t)batch * net.sizes[0]) {
+    Member(const Net &net, int batch, int moments) : net_(net), x_((size_t)batch * net.sizes[0]), classes_((size_t)net.sizes[net.layers] * VL) {
         for (int l = 0; l < net.layers; ++l)
             layers_.emplace_back(net.sizes[l], net.sizes[l + 1], l + 1 < net.layers ? net.activations[l] : -1,
                                  net.b[l] != nullptr, l == 0, batch, moments);
     }
 
-    void read(int64_t m, const Optimizer *o = nullptr) {
+    // backwards: whether backward() will be called.
+    void read(int64_t m, bool backwards, const Optimizer *o = nullptr) {
         for (int l = 0; l < net_.layers; ++l) {
             Layer &k = layers_[l];
             unpack(k, net_.w[l] + m * (int64_t)k.in * k.out, k.bias ? net_.b[l] + m * k.out : nullptr, k.w, k.b);
@@ -91,7 +92,7 @@ public:
                 float *const *s = o->state + (i * net_.layers + l) * 2;
                 unpack(k, s[0] + m * (int64_t)k.in * k.out, k.bias ? s[1] + m * k.out : nullptr, k.mw[i], k.mb[i]);
             }
-            if (!k.first) transpose(k.in, k.out, k.w, k.wide, k.back, padded(k.in));
+            if (!k.first && backwards) transpose(k.in, k.out, k.w, k.wide, k.back, padded(k.in));
         }
     }
 
@@ -144,27 +145,22 @@ public:
         Layer &k = layers_.back();
         Sums sums{0.0, 0};
         const float share = 1.0f / n;
-        for (int i = 0; i < n; ++i) {
-            const float *z = k.a + (long)i * k.wide;
+        for (int i = 0; i < n; i += VL) {
+            const int m = n - i < VL ? n - i : VL;
+            transpose(m, k.out, k.a + (long)i * k.wide, k.wide, classes_, VL);
+            const Softmax found = softmax(k.out, classes_);
             float *d = k.delta + (long)i * k.wide;
-            const int64_t label = y[rows ? rows[i] : i];
-            int best = 0;
-            bool finite = true;
-            float top = z[0];
-            for (int j = 0; j < k.out; ++j) {
-                finite = finite && std::isfinite(z[j]);
-                if (z[j] > top || (z[j] != z[j] && top == top)) top = z[j], best = j;
+            for (int r = 0; r < m; ++r) {
+                const int64_t label = y[rows ? rows[i + r] : i + r];
+                const float z = k.a[(long)(i + r) * k.wide + label];
+                sums.loss += (double)(std::log(found.total[r]) - (z - found.top[r]));
+                sums.hits += found.best[r] == label && (!strict || found.finite[r] == 0.0f);
             }
-            float total = 0.0f;
-            for (int j = 0; j < k.wide; j += VL) store(d + j, vexp(load(z + j) - top));
-            for (int j = 0; j < k.out; ++j) total += d[j];
-            sums.loss += (double)(std::log(total) - (z[label] - top));
-            sums.hits += best == label && (finite || !strict);
             if (!delta) continue;
-            const float factor = share / total;
-            for (int j = 0; j < k.out; ++j) d[j] *= factor;
-            for (int j = k.out; j < k.wide; ++j) d[j] = 0.0f;
-            d[label] -= share;
+            const vf factor = share / found.total;
+            for (int j = 0; j < k.out; ++j) store(classes_ + j * VL, load(classes_ + j * VL) * factor);
+            transpose(k.out, m, classes_, VL, d, k.wide);
+            for (int r = 0; r < m; ++r) d[(long)r * k.wide + y[rows ? rows[i + r] : i + r]] -= share;
         }
         return sums;
     }
@@ -212,6 +208,28 @@ public:
     }
 
 private:
+    // Of VL rows side by side: their largest logit and its class, the sum of exp(logit - largest), and
+    // something that isn't 0 where a logit isn't finite.
+    struct Softmax { vf top, total, finite; vi best; };
+    // Of logits (classes, VL), which become exp(logit - largest).
+    static Softmax softmax(int classes, float *z) {
+        vf top = load(z), finite = top * 0.0f;
+        vi best{};
+        for (int j = 1; j < classes; ++j) {
+            const vf v = load(z + j * VL);
+            const vi more = (v > top) | ((v != v) & (top == top));
+            top = pick(more, v, top);
+            best = (more & (vi{} + j)) | (~more & best);
+            finite += v * 0.0f;
+        }
+        vf total{};
+        for (int j = 0; j < classes; ++j) {
+            const vf e = vexp(load(z + j * VL) - top);
+            store(z + j * VL, e);
+            total += e;
+        }
+        return {top, total, finite, best};
+    }
     static void unpack(Layer &k, const float *w, const float *b, float *wt, float *bt) {
         transpose(k.out, k.in, w, k.in, wt, k.wide);
         if (b) std::memcpy(bt, b, k.out * sizeof(float));
@@ -280,7 +298,7 @@ private:
     }
 
     const Net &net_;
-    Buffer x_;
+    Buffer x_, classes_;  // of a batch; the logits of VL rows (classes, VL)
     std::vector<Layer> layers_;
 };
 
@@ -296,7 +314,7 @@ int train(const Net *net, const Optimizer *o, const Batches *d, int64_t from, in
           float *const *uw, float *const *ub) try {
     Member member(*net, d->size, moments(*o));
     for (int64_t m = from; m < to; ++m) {
-        member.read(m, o);
+        member.read(m, true, o);
         for (int s = 0; s < d->steps; ++s) {
             const int64_t *rows = d->rows + m * d->row_stride + (int64_t)s * d->size;
             const float *x = member.gather(*d, rows, d->size);
@@ -320,7 +338,7 @@ int evaluate(const Net *net, const Batches *d, int64_t samples, int64_t from, in
              int64_t *hits) try {
     Member member(*net, d->size, 0);
     for (int64_t m = from; m < to; ++m) {
-        member.read(m);
+        member.read(m, false);
         loss[m] = 0.0;
         hits[m] = 0;
         for (int64_t i = 0; i < samples; i += d->size) {
@@ -353,7 +371,7 @@ int gradients(const Net *net, const Batches *d, int64_t members, const float *sl
         if (looks) lookers.emplace_back(d->size, net->sizes[l + 1], looks[l]);
     }
     for (int64_t m = 0; m < members; ++m) {
-        member.read(m);
+        member.read(m, true);
         for (int l = 0; a && l < hidden; ++l) {
             const int64_t at = m * d->size * net->sizes[l + 1];
             zs[l] = z[l] + at, as[l] = a[l] + at;

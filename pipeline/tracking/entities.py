@@ -169,7 +169,8 @@ def _layer_table(record: TrialRecord) -> pa.Table:
     """
     columns = Columns("step", "layer", "metric", "value")
     for i, member in enumerate(record.members):
-        columns.add(i, member, *zip(*member.layers, strict=True))
+        for look in member.looks:
+            columns.add(i, member, repeat(look.step, len(look.of)), *zip(*look.of, strict=True), look.values)
         for name, curve in member.curves.items():
             columns.add(i, member, curve.keys(), repeat(NETWORK, len(curve)), repeat(name, len(curve)), curve.values())
     return columns.table()
