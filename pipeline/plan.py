@@ -50,7 +50,7 @@ class Plan:
     dtype: str = "float32"
     device: str = "cpu"
     probes: Sequence[str] = ()
-    probe_points: int = 8
+    probe_points: int = 6
     probe_rows: int = 256
     keep_state: bool = False
     keep_ties: bool = False

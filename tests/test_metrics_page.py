@@ -58,7 +58,7 @@ def test_few_values_of_the_whole_network():
 def test_a_preset_is_chosen_by_its_name(name):
     config = compose([f"probes={name}"])
     assert config.probes.chosen == preset(name)
-    assert (config.probes.points, config.probes.rows) == (8, 256)
+    assert (config.probes.points, config.probes.rows) == (6, 256)
 
 
 def test_probes_are_chosen_one_by_one():

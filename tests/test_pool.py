@@ -98,7 +98,7 @@ config = compose(["model.width=700", "model.depth=3", "trainer.epochs=1", "train
 check(config, load_dataset(config))
 run_jobs([Job(config, 0)])
 used = int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (used + int(1.0e9), resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + int(0.7e9), resource.RLIM_INFINITY))
 records = run_jobs([Job(config, seed) for seed in range(16)])
 print(len(records), all(r.final["train/loss"] < 10 for r in records), *notes, sep="|")
 """

@@ -95,14 +95,22 @@ Spread spread(const float *a, int64_t samples, int parts, float middle, double v
 }
 
 // Whether two of the units that vary, whose places are (depth, wide), may be as near as `apart`, up to the sign.
-bool close(const float *places, const std::vector<char> &varies, int depth, int units, int wide, double apart,
-           float *gram) {
+// squares: room for (wide).
+bool close(const float *places, const std::vector<char> &varies, int depth, int units, int wide, float apart,
+           float *gram, float *squares) {
     product(units, wide, depth, places, 1, wide, places, wide, nullptr, gram, wide);
+    for (int j = 0; j < wide; ++j)  // what doesn't vary is far from everything
+        squares[j] = j < units && varies[j] ? gram[(int64_t)j * wide + j] : HUGE_VALF;
+    const vf limit = all((float)apart);
     for (int i = 0; i < units; ++i) {
-        const float *row = gram + (int64_t)i * wide;
         if (!varies[i]) continue;
-        for (int j = 0; j < i; ++j)
-            if (varies[j] && !(row[i] + gram[(int64_t)j * wide + j] - 2.0f * std::fabs(row[j]) > apart)) return true;
+        float *row = gram + (int64_t)i * wide;
+        row[i] = 0.0f;  // not itself; a place near 0 leaves doubt
+        vi near{};
+        for (int j = 0; j < wide; j += VL)
+            near |= ~(squares[i] + load(squares + j) - 2.0f * magnitude(load(row + j)) > all(apart));
+        for (int j = 0; j < VL; ++j)
+            if (near[j]) return true;
     }
     return false;
 }
@@ -130,7 +138,7 @@ double place(const float *row, const double *line, int64_t d) {
 
 Looker::Looker(int64_t samples, int64_t units, const Look &what)
     : samples_(samples), units_(units), wide_(padded((int)units)), what_(what), block_(samples * VL),
-      places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), gram_((size_t)units * wide_), varies_(wide_) {}
+      places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), gram_((size_t)units * wide_), squares_(wide_), varies_(wide_) {}
 
 void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
     const int64_t field = members * units_;
@@ -156,7 +164,7 @@ void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
         for (int p = 0; p < what_.parts; ++p) store(&places_[(size_t)p * wide_ + from], load(&own_[p * VL]));
     }
     what_.may_copy[m] =
-        close(places_.data(), varies_, what_.parts, (int)units_, wide_, what_.apart, gram_.data());
+        close(places_.data(), varies_, what_.parts, (int)units_, wide_, (float)what_.apart, gram_.data(), squares_.data());
 }
 
 extern "C" {

@@ -35,6 +35,6 @@ private:
     int64_t samples_, units_;
     int wide_;
     Look what_;
-    std::vector<float> block_, places_, own_, gram_;
+    std::vector<float> block_, places_, own_, gram_, squares_;
     std::vector<char> varies_;
 };
