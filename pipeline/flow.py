@@ -105,8 +105,11 @@ class Flow:
         self.ready: list[_Trial] = []
         self.held: list[_Trial] = []
         self.running: dict[Future[None], tuple[list[_Trial], list[Part]]] = {}
-        under_way = search.config.search.batch * self.replicates
-        self.share = -(-under_way // (AHEAD * pool.workers))
+
+    @property
+    def share(self) -> int:
+        """Members of a stack: those that may be under way, shared out."""
+        return -(-self.search.under_way * self.replicates // (AHEAD * self.pool.workers))
 
     def run(self) -> None:
         """Until the search has all its trials."""

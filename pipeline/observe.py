@@ -125,7 +125,7 @@ class Observer:
 
     def stride(self, left: int) -> int:
         """How many of the ``left`` steps may be taken before something has to be looked at."""
-        if self.seen.clock.watching:
+        if self.seen.clock.watched.any():
             return 1
         due = [step - self.step for step in (1, *self.probe_steps) if step > self.step]
         return min([left, *due])

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -142,15 +142,16 @@ class Pool:
         data, module, plan = setup(Structure.of(part.jobs[0]))
         plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
         found: list[Any] = []
+
+        def after_epoch(members: int, _: int) -> None:
+            part.done += members
+
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
-            training = Training(module, data, start, plan)
-            members = len(training.members)
-
-            def after_epoch(_: int, members: int = members) -> None:
-                part.done += members
-
-            training.run(part.until, after_epoch, self._check)
-            found += training.finish() if part.last else training.pause().single()
+            own: dict[int, Any] = {}
+            for places, training in Training(module, data, start, plan).parted():
+                training.run(part.until, partial(after_epoch, len(places)), self._check)
+                own |= zip(places, training.finish() if part.last else training.pause().single(), strict=True)
+            found += [own[i] for i in range(len(own))]
         return found
 
     def _starts(self, part: Part, size: int, stacks: Callable[[Any], Any]) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -11,8 +11,10 @@ import torch
 from pipeline.config import Config, SGDConfig, build_model, flatten, plain
 from pipeline.data import SOURCES, Dataset, prepare, read_npz
 from pipeline.errors import UsageError
+from pipeline.execution import obstacle
 from pipeline.init import ROLES, InitSpec
 from pipeline.layers import trace_layers
+from pipeline.native import NoCompilerError
 from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
@@ -103,13 +105,26 @@ def look_ahead(jobs: Sequence[Job], members: Sequence[Member] | None = None) -> 
 
 def _signs(job: Job, members: Sequence[Member]) -> list[Signs]:
     """The signs of networks of one structure at their start, in a stack where that changes no bit of them."""
-    data, module, plan = setup(Structure.of(job))
+    structure = Structure.of(job)
+    data, module, plan = setup(structure)
+    if _by_kernels(structure):
+        plan = replace(plan, execution="native")
     together = [members] if slot_independent(module) else [[member] for member in members]
     x, y = probe_batch(data, plan)
     layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
     with one_thread():
         stacks = (build_stack(module, part, data, plan) for part in together)
         return [signs for stack in stacks for signs in read_signs(stack, layers, x, y, data.n_classes)]
+
+
+@lru_cache(maxsize=8)
+def _by_kernels(of: "Structure") -> bool:
+    """Whether the lab's kernels can look at a network: much faster, and the same but for round-off."""
+    data, module, plan = setup(of)
+    try:
+        return obstacle("native", module, data.x_train[:2], plan.dtype, plan.device) is None
+    except NoCompilerError:
+        return False
 
 
 def _budget(config: Config) -> Budget:

@@ -48,9 +48,12 @@ class TieClock:
         self.lasting = [self._within(i, layer, classes) for i, layer in enumerate(self.layers)]
 
     @property
-    def watching(self) -> bool:
-        """Whether there is a tie left to watch, so that ``tick`` must see every step."""
-        return bool((self.broken_step == NEVER).any()) or any(map(len, self.lasting))
+    def watched(self) -> np.ndarray:
+        """Which members have a tie left to watch, so that ``tick`` must see every step of theirs: ``(count,)``."""
+        found: np.ndarray = self.broken_step == NEVER
+        for pairs in self.lasting:
+            found[pairs[:, 0]] = True
+        return found
 
     def take(self, members: Sequence[int]) -> "TieClock":
         """The clock of some members, in their order; of use to ``joined`` alone."""
@@ -109,12 +112,18 @@ class TieClock:
         return rows_of(self.stack.parameters, layer)
 
     def _still_equal(self, layer: Layer, pairs: np.ndarray) -> np.ndarray:
-        rows = self._rows(layer)
-        member, neuron, twin = torch.as_tensor(pairs, device=rows.device).T
-        a, b = rows[member, neuron], rows[member, twin]
-        # A network that diverged has not broken its ties by that: NaN equals NaN here.
-        equal: np.ndarray = ((a == b) | (a.isnan() & b.isnan())).all(-1).cpu().numpy()
-        return equal
+        own = [self.stack.parameters[name].detach() for name in (layer.weight, layer.bias) if name is not None]
+        member, neuron, twin = torch.as_tensor(np.ascontiguousarray(pairs.T), device=own[0].device)
+        equal = torch.ones(len(pairs), dtype=torch.bool, device=own[0].device)
+        for parameter in own:
+            rows = parameter.flatten(2) if parameter.ndim > 2 else parameter[..., None]
+            a, b = rows[member, neuron], rows[member, twin]
+            same = a == b
+            if not same.all():  # a network that diverged has not broken its ties by that: NaN equals NaN here
+                same |= a.isnan() & b.isnan()
+            equal &= same.all(-1)
+        found: np.ndarray = equal.cpu().numpy()
+        return found
 
     def _rescan(self, members: np.ndarray, step: int) -> None:
         found = [self._find(layer, members) for layer in self.layers]

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,6 +112,19 @@ class Training:
             self.epoch += 1
             if on_epoch is not None:
                 on_epoch(self.epoch)
+
+    def parted(self) -> "list[tuple[list[int], Training]]":
+        """Trainings of all its members, with their places here.
+
+        Members with ties must be looked at after every step. The kernels train the others
+        many steps at a time, once they are by themselves.
+        """
+        watched = self.observer.seen.clock.watched
+        kinds = [np.flatnonzero(watched == kind).tolist() for kind in (True, False)]
+        if self.plan.execution != "native" or not all(kinds):
+            return [(list(range(len(self.members))), self)]
+        whole = self.pause()
+        return [(kind, Training(self.stack.module, self.data, [whole.take(kind)], self.plan)) for kind in kinds]
 
     def pause(self) -> Paused:
         """A copy of what the members need to go on."""

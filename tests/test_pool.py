@@ -115,6 +115,18 @@ def test_a_stack_that_does_not_fit_is_halved():
     assert "going on with" in said[0]
 
 
+def test_members_with_ties_part_from_the_others():
+    """To the numbers that each has alone, in the order of the jobs."""
+    several = [
+        job
+        for scale in ("1.0", "0", "0.5")
+        for job in jobs(f"weight_init.scale={scale}", "bias_init.value=0.1", seeds=2)
+    ]
+    together = run_jobs(several)
+    assert [record.final["symmetry/broken_step"] for record in together] == [0, 0, -1, -1, 0, 0]
+    assert numbers(together) == [number for job in several for number in numbers(run_jobs([job]))]
+
+
 def test_what_is_out_of_memory():
     assert is_out_of_memory(MemoryError())
     with pytest.raises(RuntimeError) as caught:

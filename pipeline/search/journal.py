@@ -1,9 +1,10 @@
 """Optuna's journal file, as it must be for processes that may be killed at any moment."""
 
+import fcntl
+import os
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
-from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # what the backend asks for, not exported
 
@@ -15,36 +16,42 @@ class _Lock(BaseJournalFileLock):
 
     Optuna's own are files that a killed process leaves behind: the next waits half a minute
     for them, or, where the link's relative target is not found from its folder, for ever.
+
+    A line that a full disk or a killed process cut off in its middle was not stored. Whoever
+    is to write next takes it away, as it would make what follows unreadable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, poll_interval=0.005)
+    def __init__(self, journal: Path) -> None:
+        self._journal, self._thread = journal, Lock()
+        self._path, self._file = journal.with_name(f"{journal.name}.held"), -1
 
     def acquire(self) -> bool:
-        self._lock.acquire()
+        self._thread.acquire()
+        try:
+            if self._file < 0:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            _cut_torn_line(self._journal)
+        except BaseException:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
-        self._lock.release()
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._thread.release()
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
 
 
 class Journal(JournalFileBackend):
-    """A journal of one operation a line.
-
-    A line that a full disk or a killed process cut off in its middle was not stored. It is
-    taken away before the next is written, which would make it unreadable.
-    """
+    """A journal of one operation a line."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path), _Lock(path.with_name(f"{path.name}.held")))
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._lock.acquire()
-        try:
-            _cut_torn_line(Path(self._file_path))
-            super().append_logs(logs)  # within the lock, which is counted
-        finally:
-            self._lock.release()
+        super().__init__(str(path), _Lock(path))
 
 
 def _cut_torn_line(path: Path, block: int = 1 << 16) -> None:

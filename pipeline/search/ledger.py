@@ -2,7 +2,9 @@
 
 Trial k is suggested from the results of trials 0 to k - lag and from the values of those
 after them, whatever else has been told by then. So a study's suggestions follow from its
-seed and its results; neither timing nor an interruption changes them.
+seed and its results; neither timing nor an interruption changes them. The lag grows with
+the study: where hundreds of results are known a few more say little, and larger stacks
+train faster.
 """
 
 import copy
@@ -18,6 +20,8 @@ __all__ = ["Ledger"]
 RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
 # TPE models at most so many trials as good ones, and gives so many of the latest full weight.
 BEST = LATEST = 25
+# The lag becomes this share of the trials before, up to so many times what it began with.
+LAG_SHARE, MOST_LAG = 4, 4
 
 Rank = tuple[int, float, float, int]
 
@@ -28,7 +32,7 @@ class Ledger:
     Args:
         trials: those that there are, in their order.
         minimize: whether small values are good.
-        lag: trials that may be under way at once.
+        lag: trials that may be under way at once, at first.
         history: results that a suggestion may rest on.
 
     Attributes:
@@ -74,7 +78,16 @@ class Ledger:
 
     def visible_to(self, number: int) -> int:
         """The same for the trial ``number``."""
-        return max(number - self.lag + 1, 0)
+        return max(number - self.lag_of(number) + 1, 0)
+
+    def lag_of(self, number: int) -> int:
+        """How many trials may be under way when the trial ``number`` is suggested, it among them."""
+        return max(self.lag, min(number // LAG_SHARE, MOST_LAG * self.lag))
+
+    @property
+    def under_way(self) -> int:
+        """The same for the next trial."""
+        return self.lag_of(len(self.trials))
 
     @property
     def ready(self) -> bool:

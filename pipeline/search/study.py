@@ -120,10 +120,15 @@ class Search:
         """The best trial that was trained to its end, of equals the first; None if none was."""
         return self._ledger.best
 
+    @property
+    def under_way(self) -> int:
+        """Trials that may be under way at once: ``search.batch``, and more in a large study."""
+        return self._ledger.under_way
+
     def ready(self) -> bool:
         """Whether a trial can be asked for: one that was cut off, or the next if what it rests on is known.
 
-        Trial k rests on the results of trials 0 to k - ``search.batch``, and on no others.
+        Trial k rests on the results of trials 0 to k - ``under_way``, and on no others.
         """
         return bool(self._waiting) or (len(self._ledger) < self.total and self._ledger.ready)
 
