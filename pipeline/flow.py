@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
-from pipeline.plan import Member
-from pipeline.pool import POLL_S, Part, Pool, choice_of, run_jobs
+from pipeline.pool import POLL_S, Part, Pool, Trainer, choice_of, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
-from pipeline.runner import Job, drawn, look_ahead, verdicts
+from pipeline.runner import Job, drawn, look_ahead, member_of, verdicts
 from pipeline.search import Asked, FinishedTrial, Search
 from pipeline.seeds import replicate_seeds
 from pipeline.train import Paused
@@ -58,7 +59,6 @@ class _Trial:
     """A trial between being asked for and being told.
 
     Attributes:
-        start: its members at their start, once they are drawn.
         round: which of them are trained now: all, or one after the other.
         epoch: how far these have come. paused: they themselves, there.
         records: of those that are trained to their end.
@@ -70,7 +70,6 @@ class _Trial:
     round: list[int]
     started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
-    start: list[Member] = field(default_factory=list)
     epoch: int = 0
     paused: list[Paused] = field(default_factory=list)
     records: list[MemberRecord] = field(default_factory=list)
@@ -80,6 +79,33 @@ class _Trial:
     def kind(self) -> tuple[str, int, bool]:
         """Trials of one kind can share a stack."""
         return self.jobs[0].structure, self.epoch, bool(self.reason)
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """What is to be done for a trial at once.
+
+    Attributes:
+        fresh: whether it is to be judged first.
+        until: the epoch to stop at; of all legs that share a stack. last: whether for good.
+    """
+
+    jobs: list[Job]
+    round: list[int]
+    fresh: bool
+    until: int
+    last: bool
+    paused: list[Paused]
+
+
+@dataclass
+class _Outcome:
+    """What was done of it."""
+
+    epoch: int
+    verdict: Verdict | None = None
+    paused: list[Paused] = field(default_factory=list)
+    records: list[MemberRecord] = field(default_factory=list)
 
 
 class Flow:
@@ -104,7 +130,7 @@ class Flow:
         self.replicates, self.epochs = search.config.search.replicates, search.config.trainer.epochs
         self.ready: list[_Trial] = []
         self.held: list[_Trial] = []
-        self.running: dict[Future[None], tuple[list[_Trial], list[Part]]] = {}
+        self.running: dict[Future[Any], tuple[list[_Trial], list[float]]] = {}
 
     @property
     def share(self) -> int:
@@ -149,20 +175,31 @@ class Flow:
         chosen = list(trials[:size])
         taken = {trial.asked.number for trial in chosen}
         self.ready = [trial for trial in self.ready if trial.asked.number not in taken]
-        parts: list[Part] = []
-        self.running[self.pool.submit(self._train, chosen, parts, choice)] = (chosen, parts)
+        done = [0.0]
+        call = partial(_round, [self._leg(trial) for trial in chosen], choice, self.prune)
+        self.running[self.pool.submit(call, partial(done.__setitem__, 0))] = (chosen, done)
+
+    def _leg(self, trial: _Trial) -> _Leg:
+        """What is next for a trial: up to its next rung, or, where it is stopped, its records."""
+        stop = next((rung for rung in self.search.pruning.rungs if rung > trial.epoch), self.epochs)
+        until = trial.epoch if trial.reason else stop
+        last = bool(trial.reason) or until == self.epochs
+        return _Leg(trial.jobs, trial.round, trial.verdict is None, until, last, trial.paused)
 
     def _collect(self) -> None:
         done, _ = wait(self.running, POLL_S, FIRST_COMPLETED)
         check_signals()
         for future in sorted(done, key=lambda f: self.running[f][0][0].asked.number):
             trials, _ = self.running[future]
-            future.result()
+            outcomes: list[_Outcome] = future.result()
             del self.running[future]
-            for trial in trials:
+            for trial, outcome in zip(trials, outcomes, strict=True):
+                trial.verdict = outcome.verdict or trial.verdict
+                trial.paused, trial.epoch = outcome.paused, outcome.epoch
+                trial.records += outcome.records
                 self._after(trial)
         self._judge()
-        under_way = sum(p.done / self.epochs for _, parts in self.running.values() for p in parts)
+        under_way = sum(done / self.epochs for _, (done,) in self.running.values())
         self.on_progress(self.search.done + under_way / self.replicates)
 
     def _after(self, trial: _Trial) -> None:
@@ -193,36 +230,32 @@ class Flow:
         ready = {trial.asked.number for trial in self.ready}
         self.held = [trial for trial in self.held if trial.asked.number not in ready]
 
-    def _train(self, trials: Sequence[_Trial], parts: list[Part], choice: Choice) -> None:
-        """On a thread of the pool: trains the trials' round up to its next stop.
 
-        At their start they are judged; those that are hopeless are not trained if that is asked for.
-        """
-        for trial in (fresh := [trial for trial in trials if not trial.start]):
-            trial.start = drawn(trial.jobs)
-        judged = look_ahead([j for t in fresh for j in t.jobs], [m for t in fresh for m in t.start]) if fresh else []
-        for i, trial in enumerate(fresh):
-            trial.verdict = typical([v for _, v in judged[i * self.replicates : (i + 1) * self.replicates]])
-        going = [t for t in trials if t.paused or not (self.prune and t.verdict is not None and t.verdict.hopeless)]
-        if going:
-            self._advance(going, parts, choice)
+def _round(legs: Sequence[_Leg], choice: Choice, prune: bool, trainer: Trainer) -> list[_Outcome]:
+    """On a core: judges trials that are at their start, and trains each up to its next stop.
 
-    def _advance(self, trials: Sequence[_Trial], parts: list[Part], choice: Choice) -> None:
-        epoch, stopped = trials[0].epoch, bool(trials[0].reason)
-        stop = next((rung for rung in self.search.pruning.rungs if rung > epoch), self.epochs)
-        until = epoch if stopped else stop
-        start: list[Member] | list[Paused] = [m for t in trials for m in t.paused] or [
-            t.start[i] for t in trials for i in t.round
-        ]
-        jobs = [t.jobs[i] for t in trials for i in t.round]
-        part = Part(jobs, until, start, last=stopped or until == self.epochs, choice=choice)
-        parts.append(part)
-        found = iter(self.pool.train(part))
-        for trial in trials:
-            own = [next(found) for _ in trial.round]
-            trial.epoch = until
-            trial.paused = [] if part.last else own  # type: ignore[assignment]
-            trial.records += own if part.last else []  # type: ignore[arg-type]
+    Those that are hopeless are not trained, if that is asked for.
+    """
+    outcomes = [_Outcome(epoch=leg.until) for leg in legs]
+    start: list[Any] = []
+    going: list[int] = []
+    members = iter(drawn([job for leg in legs if leg.fresh for job in leg.jobs]))
+    for i, leg in enumerate(legs):
+        own = [next(members) for _ in leg.jobs] if leg.fresh else []
+        if own:
+            outcomes[i].verdict = verdict = typical([v for _, v in look_ahead(leg.jobs, own)])
+            if prune and verdict.hopeless:
+                continue
+        going.append(i)
+        start += leg.paused or [own[k] if own else member_of(leg.jobs[k]) for k in leg.round]
+    if going:
+        jobs = [legs[i].jobs[k] for i in going for k in legs[i].round]
+        part = Part(jobs, legs[0].until, start, last=legs[0].last, choice=choice)
+        found = iter(trainer.train(part))
+        for i in going:
+            trained: list[Any] = [next(found) for _ in legs[i].round]
+            outcomes[i].records, outcomes[i].paused = (trained, []) if part.last else ([], trained)
+    return outcomes
 
 
 def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialRecord:

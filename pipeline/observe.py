@@ -52,14 +52,14 @@ class Seen:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence["Seen"], stack: Stack) -> "Seen":
+    def joined(cls, parts: Sequence["Seen"], stack: Stack, layers: Sequence[Layer]) -> "Seen":
         """Of the members of several, which ``stack`` now holds in their order."""
         return cls(
             [record for part in parts for record in part.records],
             [width for part in parts for width in part.predicted],
             torch.cat([part.first_bad for part in parts]),
             {name: torch.cat([part.start[name] for part in parts]) for name in parts[0].start},
-            TieClock.joined([part.clock for part in parts], stack),
+            TieClock.joined([part.clock for part in parts], stack, layers),
             parts[0].settled,
         )
 

@@ -1,7 +1,8 @@
-"""Trains networks on all cores: stacks side by side, each on a thread of one core.
+"""Trains networks on all cores: stacks side by side, one on each core.
 
-The kernels and torch's operations release the interpreter's lock, so threads serve; they
-share the data, the modules and what was compiled.
+Stacks of the kernels train in processes of their own (``pipeline.forks``), as far as these
+can be had; others on threads, as torch's operations are long and release the interpreter's
+lock.
 """
 
 import threading
@@ -16,6 +17,7 @@ import torch
 from pipeline.children import cores
 from pipeline.config import Config
 from pipeline.errors import RunError
+from pipeline.forks import Fork, can_fork
 from pipeline.memory import available_gb, is_out_of_memory, member_bytes
 from pipeline.modes import Choice, choose, notes
 from pipeline.plan import Member
@@ -24,7 +26,7 @@ from pipeline.runner import Job, Structure, by_structure, member_of, setup
 from pipeline.stack import one_thread
 from pipeline.train import Paused, Training, stacks_of
 
-__all__ = ["Part", "Pool", "choice_of", "run_jobs"]
+__all__ = ["Part", "Pool", "Trainer", "choice_of", "run_jobs", "train_part", "workers_of"]
 
 POLL_S = 0.05
 # Of the memory that is free, what stacks may take if trainer.max_memory_gb doesn't say.
@@ -41,7 +43,6 @@ class Part:
     Attributes:
         last: whether its members have records then; else they are paused.
         choice: how it is trained.
-        done: member-epochs behind it; read by others while it runs.
     """
 
     def __init__(
@@ -58,7 +59,6 @@ class Part:
         self.start = list(start) or [member_of(job) for job in jobs]
         self.last = self.until == epochs if last is None else last
         self.choice = choice or choice_of(jobs[0])
-        self.done = 0.0
 
 
 _choosing = threading.Lock()
@@ -99,33 +99,28 @@ def workers_of(config: Config) -> int:
     return config.trainer.workers or cores()
 
 
-class Pool:
-    """Threads that train parts. Use as a context; leaving it stops what still runs."""
+# Of structures whose stacks didn't fit into memory: how many members do. Of this process.
+_smaller: dict[str, int] = {}
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._pool = ThreadPoolExecutor(workers, "training", initializer=torch.set_num_threads, initargs=(1,))
-        self._stop = threading.Event()
-        self._smaller: dict[str, int] = {}
 
-    def __enter__(self) -> "Pool":
-        return self
+class Trainer:
+    """Trains parts.
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    Args:
+        progress: called with the member-epochs that are done, after each epoch.
+        check: called every few steps; what it raises ends the training.
+    """
 
-    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Runs ``call(*args)`` on one of the threads."""
-        return self._pool.submit(call, *args)
+    def __init__(self, progress: Callable[[float], None], check: Callable[[], None]) -> None:
+        self.progress, self.check = progress, check
 
     def train(self, part: Part) -> "list[MemberRecord] | list[Paused]":
-        """Trains a part, on the calling thread: records at the last epoch, paused members before it.
+        """Trains a part: records at the last epoch, paused members before it.
 
         Where memory runs out, the stack is halved, and so are later ones of its structure.
         """
         structure = part.jobs[0].structure
-        size = min(self._smaller.get(structure, len(part.jobs)), len(part.jobs))
+        size = min(_smaller.get(structure, len(part.jobs)), len(part.jobs))
         try:
             return self._train(part, size)
         except Exception as error:
@@ -133,23 +128,25 @@ class Pool:
                 raise
         if size == 1:
             raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
-        self._smaller[structure] = -(-size // 2)
+        _smaller[structure] = -(-size // 2)
         notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
-        part.done = 0.0
         return self.train(part)
 
     def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
         data, module, plan = setup(Structure.of(part.jobs[0]))
         plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
         found: list[Any] = []
+        done = 0.0
 
         def after_epoch(members: int, _: int) -> None:
-            part.done += members
+            nonlocal done
+            done += members
+            self.progress(done)
 
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
             own: dict[int, Any] = {}
             for places, training in Training(module, data, start, plan).parted():
-                training.run(part.until, partial(after_epoch, len(places)), self._check)
+                training.run(part.until, partial(after_epoch, len(places)), self.check)
                 own |= zip(places, training.finish() if part.last else training.pause().single(), strict=True)
             found += [own[i] for i in range(len(own))]
         return found
@@ -164,9 +161,67 @@ class Pool:
         for i in range(0, len(fresh), size):
             yield from stacks(fresh[i : i + size])
 
+
+class Pool:
+    """Runs calls that train, one on each core. Use as a context; leaving it stops what still runs.
+
+    Args:
+        forked: whether each core gets a process of its own, if that can be.
+    """
+
+    def __init__(self, workers: int, forked: bool = False) -> None:
+        self.workers = workers
+        self._forks = [Fork(_answer) for _ in range(workers)] if forked and can_fork() else []
+        self._free = list(self._forks)
+        self._stop = threading.Event()
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(workers, "training", initializer=self._begin)
+
+    def _begin(self) -> None:
+        torch.set_num_threads(1)
+        self._own.fork = self._free.pop() if self._free else None
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for fork in self._forks:
+            fork.end()
+
+    def submit(self, call: "Callable[[Trainer], Any]", progress: Callable[[float], None]) -> "Future[Any]":
+        """Runs ``call(trainer)`` on one of the cores.
+
+        Args:
+            call: picklable where processes serve.
+            progress: called on another thread with the member-epochs that are done.
+        """
+        return self._pool.submit(self._run, call, progress)
+
+    def _run(self, call: "Callable[[Trainer], Any]", progress: Callable[[float], None]) -> Any:
+        fork: Fork | None = self._own.fork
+        if fork is None:
+            return call(Trainer(progress, self._check))
+        found, said = fork.ask(call, progress, self._check)
+        notes.extend(said)
+        return found
+
     def _check(self) -> None:
         if self._stop.is_set():
             raise _Stopped
+
+
+def _answer(call: Callable[[Trainer], Any], progress: Callable[[float], None]) -> tuple[Any, list[str]]:
+    """In a process of its own: what the call gives, and the notes that were taken."""
+    notes.clear()
+    with one_thread():
+        return call(Trainer(progress, lambda: None)), list(notes)
+
+
+def train_part(part: Part, trainer: Trainer) -> "list[MemberRecord] | list[Paused]":
+    """``trainer.train(part)``, as a call for a pool."""
+    return trainer.train(part)
 
 
 def run_jobs(
@@ -189,15 +244,17 @@ def run_jobs(
     if not jobs:
         return []
     records: dict[int, MemberRecord] = {}
-    with one_thread(), Pool(workers_of(jobs[0].config)) as pool:
-        parts = [
-            (where, Part([jobs[i] for i in where], until, last=True, choice=choice))
-            for where, choice in _parts(jobs, pool.workers, kept)
-        ]
-        futures = {pool.submit(pool.train, part): where for where, part in parts}
+    parts = list(_parts(jobs, workers_of(jobs[0].config), kept, until))
+    forked = len(parts) > 1 and all(part.choice.mode == "native" for _, part in parts)
+    done = [0.0] * len(parts)
+    with one_thread(), Pool(workers_of(jobs[0].config), forked) as pool:
+        futures = {
+            pool.submit(partial(train_part, part), partial(done.__setitem__, i)): where
+            for i, (where, part) in enumerate(parts)
+        }
         for future in finished(futures):
             if on_progress is not None:
-                on_progress(sum(part.done / part.until for _, part in parts))
+                on_progress(sum(epochs / part.until for epochs, (_, part) in zip(done, parts, strict=True)))
             if future is not None:
                 records |= dict(zip(futures[future], future.result(), strict=True))
     return [records[i] for i in range(len(jobs))]
@@ -213,11 +270,12 @@ def finished(futures: "Sequence[Future[Any]] | dict[Future[Any], Any]") -> "Iter
         yield from done
 
 
-def _parts(jobs: Sequence[Job], workers: int, kept: Callable[[Job], str | None]) -> list[tuple[Sequence[int], Choice]]:
-    """The jobs of each structure in stacks, small enough that every worker gets some."""
-    parts: list[tuple[Sequence[int], Choice]] = []
+def _parts(
+    jobs: Sequence[Job], workers: int, kept: Callable[[Job], str | None], until: int | None
+) -> Iterator[tuple[Sequence[int], Part]]:
+    """The jobs of each structure in stacks, small enough that every worker gets some, with their places."""
     for group in by_structure(jobs):
         choice = choice_of(jobs[group[0]], kept(jobs[group[0]]))
         size = min(choice.stack_size, -(-len(group) // workers))
-        parts += [(group[start : start + size], choice) for start in range(0, len(group), size)]
-    return parts
+        for where in (group[start : start + size] for start in range(0, len(group), size)):
+            yield where, Part([jobs[i] for i in where], until, last=True, choice=choice)

@@ -58,6 +58,7 @@ class TieClock:
     def take(self, members: Sequence[int]) -> "TieClock":
         """The clock of some members, in their order; of use to ``joined`` alone."""
         taken = copy.copy(self)
+        taken.stack, taken.layers = None, []  # type: ignore[assignment]  # which are not theirs any more
         for name in ("broken_step", "first_break", "lasting_break"):
             setattr(taken, name, getattr(self, name)[list(members)])
         taken.pairs = [_moved(pairs, members) for pairs in self.pairs]
@@ -65,10 +66,10 @@ class TieClock:
         return taken
 
     @classmethod
-    def joined(cls, clocks: Sequence["TieClock"], stack: Stack) -> "TieClock":
+    def joined(cls, clocks: Sequence["TieClock"], stack: Stack, layers: Sequence[Layer]) -> "TieClock":
         """One clock for the members of several, which ``stack`` now holds in their order."""
         one = copy.copy(clocks[0])
-        one.stack = stack
+        one.stack, one.layers = stack, [layer for layer in layers if layer.hidden]
         for name in ("broken_step", "first_break", "lasting_break"):
             setattr(one, name, np.concatenate([getattr(clock, name) for clock in clocks]))
         starts = np.cumsum([0, *(len(clock.broken_step) for clock in clocks)])

@@ -80,7 +80,7 @@ class Training:
         if paused and state is not None:
             self.execution.resume(state)
             self.stack.masks.resume({seed: at for part in paused for seed, at in part.masks.items()})
-            seen = Seen.joined([part.seen for part in paused], self.stack)
+            seen = Seen.joined([part.seen for part in paused], self.stack, layers)
         self.observer = Observer(self.stack, layers, data, plan, seen, state.steps if state else 0)
 
     def run(

@@ -3,15 +3,18 @@
 import subprocess
 import sys
 import threading
+import time
+from functools import partial
 
 import pytest
 import torch
 
+from pipeline import pool
 from pipeline.config import compose
 from pipeline.errors import RunError
 from pipeline.memory import available_gb, is_out_of_memory, member_bytes
 from pipeline.modes import notes
-from pipeline.pool import Part, Pool, run_jobs
+from pipeline.pool import Part, Pool, Trainer, run_jobs, train_part
 from pipeline.runner import Job, Structure, setup
 from pipeline.stack import one_thread
 
@@ -54,20 +57,22 @@ def test_progress_is_told_on_the_calling_thread_and_grows():
 
 
 def test_leaving_the_pool_ends_what_runs():
-    part = Part(jobs("trainer.epochs=1000000", seeds=1), 1_000_000)
-    with one_thread(), Pool(1) as pool:
-        future = pool.submit(pool.train, part)
-        while part.done == 0:
-            pass
+    part, done = Part(jobs("trainer.epochs=1000000", seeds=1), 1_000_000), [0.0]
+    with one_thread(), Pool(1) as running:
+        future = running.submit(partial(train_part, part), partial(done.__setitem__, 0))
+        while not done[0]:
+            time.sleep(0.01)
     assert future.done()
-    assert part.done < 1_000_000
+    assert done[0] < 1_000_000
 
 
-def test_stacks_are_halved_until_they_fit():
+def test_stacks_are_halved_until_they_fit(monkeypatch):
     """Memory that runs out as torch and Python say it, at every stack of more than one."""
+    monkeypatch.setattr(pool, "_smaller", {})
     part = Part(jobs(seeds=4), 2)
-    with one_thread(), Pool(1) as pool:
-        train, sizes = pool._train, []
+    with one_thread():
+        trainer = Trainer(lambda _: None, lambda: None)
+        train, sizes = trainer._train, []
 
         def short(part, size):
             sizes.append(size)
@@ -75,15 +80,15 @@ def test_stacks_are_halved_until_they_fit():
                 raise MemoryError if len(sizes) == 1 else torch.OutOfMemoryError
             return train(part, size)
 
-        pool._train = short
-        found = pool.train(part)
+        trainer._train = short
+        found = trainer.train(part)
         assert numbers(found) == numbers(run_jobs(jobs(seeds=4)))
         assert sizes == [4, 2, 1]
-        pool.train(part)
+        trainer.train(part)
         assert sizes == [4, 2, 1, 1]
-        pool._train = lambda *_: (_ for _ in ()).throw(MemoryError)
+        trainer._train = lambda *_: (_ for _ in ()).throw(MemoryError)
         with pytest.raises(RunError, match="out of memory with a single network"):
-            pool.train(part)
+            trainer.train(part)
     assert notes[-2:] == [f"out of memory with {n} networks in a stack; going on with {n // 2}" for n in (4, 2)]
 
 

@@ -91,20 +91,27 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
 def _search(search: Search, tracker: StudyTracker) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
-    if search.done:
-        tracker.begin()  # else the writer does: making a fresh store takes seconds
-    with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
+    with one_thread(), _pool(search, modes) as pool:
         if search.done:
-            _log_missing(search, tracker, writer, modes)
+            tracker.begin()  # else the writer does: making a fresh store takes seconds
+        with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
+            if search.done:
+                _log_missing(search, tracker, writer, modes)
 
-        def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
-            _log(search, writer, asked, record, started)
-            if (best := search.best) is not None:
-                bar.best(f"best {best.value:.4f}")
-            _say_notes(bar.say)
+            def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
+                _log(search, writer, asked, record, started)
+                if (best := search.best) is not None:
+                    bar.best(f"best {best.value:.4f}")
+                _say_notes(bar.say)
 
-        with one_thread(), Pool(workers_of(search.config)) as pool:
             Flow(search, modes, pool, on_told, bar.update).run()
+
+
+def _pool(search: Search, modes: Modes) -> Pool:
+    """Before anything else has a thread, which a process could not be forked beside."""
+    workers = workers_of(search.config)
+    usual = Job(search.config, search.config.seed)
+    return Pool(workers, search.done < search.total and workers > 1 and modes.of(usual).mode == "native")
 
 
 def _say_notes(speak: Callable[[str], None] = say) -> None:
