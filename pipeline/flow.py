@@ -237,17 +237,19 @@ def _round(legs: Sequence[_Leg], choice: Choice, prune: bool, trainer: Trainer) 
     Those that are hopeless are not trained, if that is asked for.
     """
     outcomes = [_Outcome(epoch=leg.until) for leg in legs]
+    fresh = [job for leg in legs if leg.fresh for job in leg.jobs]
+    members = drawn(fresh)
+    judged = iter(zip(members, look_ahead(fresh, members), strict=True))  # all at once, which is faster
     start: list[Any] = []
     going: list[int] = []
-    members = iter(drawn([job for leg in legs if leg.fresh for job in leg.jobs]))
     for i, leg in enumerate(legs):
-        own = [next(members) for _ in leg.jobs] if leg.fresh else []
+        own = [next(judged) for _ in leg.jobs] if leg.fresh else []
         if own:
-            outcomes[i].verdict = verdict = typical([v for _, v in look_ahead(leg.jobs, own)])
+            outcomes[i].verdict = verdict = typical([verdict for _, (_, verdict) in own])
             if prune and verdict.hopeless:
                 continue
         going.append(i)
-        start += leg.paused or [own[k] if own else member_of(leg.jobs[k]) for k in leg.round]
+        start += leg.paused or [own[k][0] if own else member_of(leg.jobs[k]) for k in leg.round]
     if going:
         jobs = [legs[i].jobs[k] for i in going for k in legs[i].round]
         part = Part(jobs, legs[0].until, start, last=legs[0].last, choice=choice)
