@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import native as kernels
 from pipeline.distinct import surely_distinct
 from pipeline.layers import Layer, rows_of
 from pipeline.stack import Stack
@@ -114,16 +115,10 @@ class TieClock:
 
     def _still_equal(self, layer: Layer, pairs: np.ndarray) -> np.ndarray:
         own = [self.stack.parameters[name].detach() for name in (layer.weight, layer.bias) if name is not None]
-        member, neuron, twin = torch.as_tensor(np.ascontiguousarray(pairs.T), device=own[0].device)
-        equal = torch.ones(len(pairs), dtype=torch.bool, device=own[0].device)
-        for parameter in own:
-            rows = parameter.flatten(2) if parameter.ndim > 2 else parameter[..., None]
-            a, b = rows[member, neuron], rows[member, twin]
-            same = a == b
-            if not same.all():  # a network that diverged has not broken its ties by that: NaN equals NaN here
-                same |= a.isnan() & b.isnan()
-            equal &= same.all(-1)
-        found: np.ndarray = equal.cpu().numpy()
+        places = torch.as_tensor(np.ascontiguousarray(pairs.T), device=own[0].device)
+        compare = kernels.rows_equal if self.stack.native else _equal
+        parts = [compare(p.flatten(2) if p.ndim > 2 else p[..., None], places) for p in own]
+        found: np.ndarray = torch.stack(parts).all(0).cpu().numpy()
         return found
 
     def _rescan(self, members: np.ndarray, step: int) -> None:
@@ -148,6 +143,16 @@ class TieClock:
             own = arrays[m] if of is None else np.concatenate([arrays[m], of[:, None].astype(arrays.dtype)], 1)
             pairs += [[m, i, twin] for i, twin in _twins(own)]
         return np.array(pairs, dtype=np.int64).reshape(-1, 3)
+
+
+def _equal(rows: Tensor, pairs: Tensor) -> Tensor:
+    """Whether two rows ``(S, n, d)`` of a member are equal, for each of the ``(3, k)`` pairs.
+
+    A network that diverged has not broken its ties by that: NaN equals NaN here.
+    """
+    member, neuron, twin = pairs
+    a, b = rows[member, neuron], rows[member, twin]
+    return ((a == b) | (a.isnan() & b.isnan())).all(-1)
 
 
 def _moved(pairs: np.ndarray, members: Sequence[int]) -> np.ndarray:

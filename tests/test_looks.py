@@ -16,6 +16,7 @@ from pipeline.models import MLP
 from pipeline.probes import PROBES, measure, needs_signals, snapshot_of, take_snapshot
 from pipeline.probes.look import sought
 from pipeline.stack import Pass, one_thread
+from pipeline.ties import _equal
 
 SPECS = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
 
@@ -153,3 +154,15 @@ def test_a_diverged_member_measures_nan_and_spoils_nobody(wine64):
     found = measure(take_snapshot(stack, layers, x, y), tuple(PROBES)).values
     assert found[:, 0].isnan().all()
     assert found[:, 1].isfinite().all()
+
+
+def test_rows_are_equal_number_by_number():
+    """Also where they are NaN, and 0 of either sign; against the general way."""
+    generator = torch.Generator().manual_seed(3)
+    values = torch.tensor([0.0, -0.0, 1.0, math.nan, math.inf])
+    rows = values[torch.randint(5, (6, 40, 3), generator=generator)]
+    pairs = torch.stack([torch.randint(n, (5000,), generator=generator) for n in (6, 40, 40)])
+    equal = native.rows_equal(rows, pairs)
+    assert 0 < equal.sum() < 5000
+    expected = [np.array_equal(rows[m, i], rows[m, j], equal_nan=True) for m, i, j in pairs.T.tolist()]
+    assert equal.tolist() == _equal(rows, pairs).tolist() == expected

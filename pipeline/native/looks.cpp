@@ -205,6 +205,19 @@ int look_at_rows(const float *rows, int64_t members, int64_t n, int64_t d, const
     return 1;
 }
 
+// rows: (members, n, d). pairs: (3, count), a member and two of its rows each. equal: (count), whether the rows are,
+// number by number; a NaN equals a NaN.
+int rows_equal(const float *rows, int64_t n, int64_t d, const int64_t *pairs, int64_t count, uint8_t *equal) {
+    for (int64_t i = 0; i < count; ++i) {
+        const float *own = rows + pairs[i] * n * d;
+        const float *a = own + pairs[count + i] * d, *b = own + pairs[2 * count + i] * d;
+        bool same = true;
+        for (int64_t j = 0; j < d; ++j) same = same & ((a[j] == b[j]) | ((a[j] != a[j]) & (b[j] != b[j])));
+        equal[i] = same;
+    }
+    return 0;
+}
+
 // x: (members, size). found: (2, members), sum of squares and variance.
 int sums(const float *x, int64_t members, int64_t size, double *found) {
     for (int64_t m = 0; m < members; ++m) {

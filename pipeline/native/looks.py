@@ -20,6 +20,7 @@ __all__ = [
     "look",
     "look_at_rows",
     "looks_of",
+    "rows_equal",
     "singular_values",
     "sum_cosines",
     "sums",
@@ -128,6 +129,20 @@ def look_at_rows(rows: Tensor, lines: Tensor, tolerance: float) -> Tensor:
     )
     enough_memory(failed)
     return may_copy
+
+
+def rows_equal(rows: Tensor, pairs: Tensor) -> Tensor:
+    """Whether two rows of a member are equal number by number (NaN equals NaN), ``(k,)``.
+
+    Args:
+        rows: ``(S, n, d)``. pairs: ``(3, k)`` int64, a member and two of its rows each.
+    """
+    check(rows, torch.float32)
+    check(pairs, torch.int64)
+    equal = torch.empty(pairs.shape[1], dtype=torch.bool)
+    sizes = map(c_int64, rows.shape[1:])
+    library().rows_equal(address(rows), *sizes, address(pairs), c_int64(pairs.shape[1]), address(equal))
+    return equal
 
 
 def sum_cosines(rows: Tensor) -> Tensor:
