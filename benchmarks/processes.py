@@ -10,7 +10,7 @@ from benchmarks.unavailable import UnavailableError
 
 __all__ = ["Ran", "run"]
 
-SAMPLE_S = 0.2
+SAMPLE_S = 1.0  # reading what is shared takes milliseconds
 USAGE = 2  # exit code of the lab for keys that it doesn't know
 
 
@@ -18,7 +18,7 @@ USAGE = 2  # exit code of the lab for keys that it doesn't know
 class Ran:
     """Wall time in seconds, and the largest resident memory of the process tree in bytes.
 
-    Memory is sampled five times a second; pages that processes share count for each.
+    Memory is sampled once a second; pages that processes share count once.
     """
 
     seconds: float
@@ -63,6 +63,7 @@ def _wait(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _resident(pid: int) -> int:
+    """Of a process and its children together: what several of them share counts once."""
     import psutil  # not there on machines that measure single trainings alone
 
     total = 0
@@ -72,7 +73,7 @@ def _resident(pid: int) -> int:
         return 0
     for process in tree:
         try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
             continue
     return total

@@ -29,7 +29,7 @@ __all__ = ["Choice", "choose", "notes"]
 # A mode must be this much faster to be preferred to an earlier one in MODES.
 MARGIN = 0.95
 # Members of the stacks that are tried, of the modes in which they share one.
-SIZES = {"native": (32,), "compiled": (32,), "stacked": (8, 32), "loop": (1,)}
+SIZES = {"native": (64,), "compiled": (32,), "stacked": (8, 32), "loop": (1,)}
 GPU_SIZES = SIZES | {"compiled": (256,), "stacked": (64, 256)}
 TRIAL_STEPS = 8
 REPEATS = 3

@@ -85,7 +85,7 @@ def _large(context: Context) -> dict[str, Measured]:
     spans = [f"{low} to {high}" for low, high in (early, late)]
     detail = {f"s a trial, {spans[0]}": first, f"s a trial, {spans[1]}": last}
     remark = "one study a pair, under seeds 0 to 4; from the journal's stamps of completion, by least squares"
-    memory = "sum of the resident memory of the process and its children, sampled five times a second"
+    memory = "resident memory of the process and its children, what they share counted once (PSS), sampled"
     return {
         "growth": Measured(growth, detail, remark),
         "memory": Measured(peaks, {"s a study": statistics.median(seconds)}, memory),
