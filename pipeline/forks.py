@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import get_all_start_methods, get_context
@@ -55,8 +56,9 @@ class Fork:
         try:
             self._pipe.send_bytes(pickle.dumps(request, pickle.HIGHEST_PROTOCOL))
             while True:
-                while not self._pipe.poll(POLL_S):
-                    check()
+                check()
+                if not self._pipe.poll(POLL_S):
+                    continue
                 kind, value = pickle.loads(self._pipe.recv_bytes())
                 if kind == "progress":
                     on_progress(value)
@@ -87,10 +89,23 @@ def _serve(pipe: Connection, parents: Connection, answer: Callable[..., Any], pa
         except EOFError:
             return
         try:
-            message = "answer", answer(request, lambda done: _send(pipe, ("progress", done)))
+            message = "answer", answer(request, _now_and_then(pipe))
         except BaseException as error:
             message = "error", _portable(error)
         _send(pipe, message)
+
+
+def _now_and_then(pipe: Connection) -> Callable[[float], None]:
+    """Sends progress, the first and then as often as somebody may look: epochs may take microseconds."""
+    last = -POLL_S
+
+    def progress(done: float) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= POLL_S:
+            last = now
+            _send(pipe, ("progress", done))
+
+    return progress
 
 
 def _send(pipe: Connection, message: tuple[str, Any]) -> None:

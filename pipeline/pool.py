@@ -249,14 +249,15 @@ def run_jobs(
     done = [0.0] * len(parts)
     with one_thread(), Pool(workers_of(jobs[0].config), forked) as pool:
         futures = {
-            pool.submit(partial(train_part, part), partial(done.__setitem__, i)): where
-            for i, (where, part) in enumerate(parts)
+            pool.submit(partial(train_part, part), partial(done.__setitem__, i)): i for i, (_, part) in enumerate(parts)
         }
         for future in finished(futures):
+            if future is not None:
+                where, part = parts[i := futures[future]]
+                records |= dict(zip(where, future.result(), strict=True))
+                done[i] = float(part.until * len(where))
             if on_progress is not None:
                 on_progress(sum(epochs / part.until for epochs, (_, part) in zip(done, parts, strict=True)))
-            if future is not None:
-                records |= dict(zip(futures[future], future.result(), strict=True))
     return [records[i] for i in range(len(jobs))]
 
 
