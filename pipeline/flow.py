@@ -1,6 +1,6 @@
 """A study under way: trials are asked for, judged, trained and told while others train.
 
-Nothing waits: as soon as a thread is free it gets a stack of what is ready, and the search
+Nothing waits: as soon as a core is free it gets a stack of what is ready, and the search
 is asked for the next trials meanwhile. What a trial is suggested from depends on trial
 numbers alone (``pipeline.search``), never on which stack ended first, and so does whether it
 is pruned: a study's results are the same on any number of cores. Trials that go on after a
@@ -28,7 +28,7 @@ from pipeline.verdict import typical
 
 __all__ = ["Flow", "Modes", "train_again"]
 
-# Stacks handed out for each thread: the one that it trains, and the next.
+# Stacks handed out for each core: the one that it trains, and the next.
 AHEAD = 2
 
 
@@ -87,14 +87,11 @@ class _Leg:
 
     Attributes:
         fresh: whether it is to be judged first.
-        until: the epoch to stop at; of all legs that share a stack. last: whether for good.
     """
 
     jobs: list[Job]
     round: list[int]
     fresh: bool
-    until: int
-    last: bool
     paused: list[Paused]
 
 
@@ -147,7 +144,7 @@ class Flow:
             self._collect()
 
     def _ask(self) -> None:
-        """As many trials as the threads are to have at hand; one after the other, so that none waits for all."""
+        """As many trials as the cores are to have at hand; one after the other, so that none waits for all."""
         while self.search.ready() and sum(len(trial.round) for trial in self.ready) < self.share:
             (asked,) = self.search.ask(1)
             seeds = replicate_seeds(asked.config.seed, self.replicates)
@@ -176,15 +173,16 @@ class Flow:
         taken = {trial.asked.number for trial in chosen}
         self.ready = [trial for trial in self.ready if trial.asked.number not in taken]
         done = [0.0]
-        call = partial(_round, [self._leg(trial) for trial in chosen], choice, self.prune)
+        legs = [_Leg(trial.jobs, trial.round, trial.verdict is None, trial.paused) for trial in chosen]
+        call = partial(_round, legs, *self._stop(chosen[0]), choice, self.prune)
         self.running[self.pool.submit(call, partial(done.__setitem__, 0))] = (chosen, done)
 
-    def _leg(self, trial: _Trial) -> _Leg:
-        """What is next for a trial: up to its next rung, or, where it is stopped, its records."""
-        stop = next((rung for rung in self.search.pruning.rungs if rung > trial.epoch), self.epochs)
-        until = trial.epoch if trial.reason else stop
-        last = bool(trial.reason) or until == self.epochs
-        return _Leg(trial.jobs, trial.round, trial.verdict is None, until, last, trial.paused)
+    def _stop(self, trial: _Trial) -> tuple[int, bool]:
+        """The epoch to which a trial goes next, and whether it ends there."""
+        if trial.reason:
+            return trial.epoch, True
+        until = next((rung for rung in self.search.pruning.rungs if rung > trial.epoch), self.epochs)
+        return until, until == self.epochs
 
     def _collect(self) -> None:
         done, _ = wait(self.running, POLL_S, FIRST_COMPLETED)
@@ -203,7 +201,7 @@ class Flow:
         self.on_progress(self.search.done + under_way / self.replicates)
 
     def _after(self, trial: _Trial) -> None:
-        """What becomes of a trial that was on a thread."""
+        """What becomes of a trial that was on a core."""
         if trial.paused and not trial.reason:
             self.search.report(trial.asked.number, trial.epoch, [m.seen.records[0] for m in trial.paused])
             self.held.append(trial)
@@ -231,12 +229,14 @@ class Flow:
         self.held = [trial for trial in self.held if trial.asked.number not in ready]
 
 
-def _round(legs: Sequence[_Leg], choice: Choice, prune: bool, trainer: Trainer) -> list[_Outcome]:
-    """On a core: judges trials that are at their start, and trains each up to its next stop.
+def _round(
+    legs: Sequence[_Leg], until: int, last: bool, choice: Choice, prune: bool, trainer: Trainer
+) -> list[_Outcome]:
+    """On a core: judges trials that are at their start, and trains all up to their next stop.
 
     Those that are hopeless are not trained, if that is asked for.
     """
-    outcomes = [_Outcome(epoch=leg.until) for leg in legs]
+    outcomes = [_Outcome(until) for _ in legs]
     fresh = [job for leg in legs if leg.fresh for job in leg.jobs]
     members = drawn(fresh)
     judged = iter(zip(members, look_ahead(fresh, members), strict=True))  # all at once, which is faster
@@ -252,11 +252,11 @@ def _round(legs: Sequence[_Leg], choice: Choice, prune: bool, trainer: Trainer) 
         start += leg.paused or [own[k][0] if own else member_of(leg.jobs[k]) for k in leg.round]
     if going:
         jobs = [legs[i].jobs[k] for i in going for k in legs[i].round]
-        part = Part(jobs, legs[0].until, start, last=legs[0].last, choice=choice)
+        part = Part(jobs, until, start, last=last, choice=choice)
         found = iter(trainer.train(part))
         for i in going:
             trained: list[Any] = [next(found) for _ in legs[i].round]
-            outcomes[i].records, outcomes[i].paused = (trained, []) if part.last else ([], trained)
+            outcomes[i].records, outcomes[i].paused = (trained, []) if last else ([], trained)
     return outcomes
 
 

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.errors import RunError
+from pipeline.interrupt import Terminated
 
 __all__ = ["Fork", "can_fork"]
 
@@ -51,25 +52,32 @@ class Fork:
             check: called now and then while it computes; what it raises ends the waiting.
 
         Raises:
-            RunError: the process has died.
+            RunError: the process has died. Terminated: by SIGTERM.
         """
+        kind, value = self._exchange(pickle.dumps(request, pickle.HIGHEST_PROTOCOL), check)
+        while kind == "progress":
+            on_progress(value)
+            kind, value = self._exchange(None, check)
+        if kind == "error":
+            raise value
+        return value
+
+    def _exchange(self, request: bytes | None, check: Callable[[], None]) -> tuple[str, Any]:
+        """Sends a request, if there is one, and waits for the next message."""
         try:
-            self._pipe.send_bytes(pickle.dumps(request, pickle.HIGHEST_PROTOCOL))
-            while True:
+            if request is not None:
+                self._pipe.send_bytes(request)
+            check()
+            while not self._pipe.poll(POLL_S):
                 check()
-                if not self._pipe.poll(POLL_S):
-                    continue
-                kind, value = pickle.loads(self._pipe.recv_bytes())
-                if kind == "progress":
-                    on_progress(value)
-                elif kind == "error":
-                    raise value
-                else:
-                    return value
+            message: tuple[str, Any] = pickle.loads(self._pipe.recv_bytes())
+            return message
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._process.join(1)
-            how = f"exit code {self._process.exitcode}"
-            raise RunError(f"a training process died ({how}); is there enough memory?") from None
+        code = self._process.exitcode
+        if code == -signal.SIGTERM:  # sent to all processes of a job, and come here first
+            raise Terminated
+        raise RunError(f"a training process died (exit code {code}); is there enough memory?")
 
     def end(self) -> None:
         """Ends it, whatever it is at."""

@@ -95,7 +95,7 @@ def choice_of(job: Job, kept: str | None = None) -> Choice:
 
 
 def workers_of(config: Config) -> int:
-    """Threads that train: ``trainer.workers``, or one a core."""
+    """Cores that train: ``trainer.workers``, or all."""
     return config.trainer.workers or cores()
 
 

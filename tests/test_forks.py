@@ -86,6 +86,24 @@ except RunError as error:
 """)
 
 
+def test_a_job_that_is_terminated_says_so_whoever_hears_of_it_first():
+    found = script("""
+from pipeline.interrupt import Terminated
+def answer(request, progress):
+    if request == "read":
+        raise EOFError("of a file")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+fork = Fork(answer)
+for request in ("read", "end"):
+    try:
+        fork.ask(request, print, lambda: None)
+    except (EOFError, RunError, Terminated) as error:
+        print(type(error).__name__)
+""")
+    assert found.split() == ["EOFError", "Terminated"]
+
+
 def test_what_nobody_waits_for_is_ended():
     assert (
         script("""
