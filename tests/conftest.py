@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 
 from pipeline.config import Config, compose
 from pipeline.data import SOURCES, prepare
@@ -77,3 +79,10 @@ def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Co
     return subprocess.run(
         command, cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def runs(client: MlflowClient, kind: str) -> list[Run]:
+    """The runs of a kind in the default experiment."""
+    experiment = client.get_experiment_by_name("initlab").experiment_id
+    found: list[Run] = client.search_runs([experiment], f"tags.`initlab.kind` = '{kind}'")
+    return found
