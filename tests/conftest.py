@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,14 @@ from pipeline.tracking import open_store
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 QUICK = ["trainer.epochs=2", "search.replicates=2", "search.confirm=2", "search.batch=5", "model.width=8"]
+
+
+@pytest.fixture(autouse=True)
+def stores_of_others() -> Iterator[None]:
+    """A test that left MLflow speaking to its own store would have later ones read it."""
+    before = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW")}
+    yield
+    assert {key: value for key, value in os.environ.items() if key.startswith("MLFLOW")} == before
 
 
 @pytest.fixture(scope="session")

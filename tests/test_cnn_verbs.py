@@ -1,5 +1,7 @@
 """The commands on ``model=cnn``, from the command line to what they leave behind."""
 
+import os
+
 import mlflow
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli import main
 from pipeline.config import compose
 from pipeline.search import ends_of
+from pipeline.tracking.store import mlflow_at
 
 CNN = ["model=cnn", "model.width=2", "trainer.epochs=1"]
 TOO_DEEP = "at most 3, as often as the dataset's images of 8 x 8 can be halved"
@@ -32,8 +35,9 @@ def test_a_study_over_depth_and_width_of_a_cnn(home, capsys):
     trials = client.search_runs([experiment], "tags.`initlab.kind` = 'trial'")
     assert len(trials) == 3
     assert all({"model.depth", "model.convs", "model.pooling"} <= set(trial.data.params) for trial in trials)
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlruns/mlflow.db")
-    program = mlflow.pytorch.load_model("models:/initlab-small/1")
+    assert "MLFLOW_TRACKING_URI" not in os.environ  # a later study of this process has its own store
+    with mlflow_at(f"sqlite:///{home}/mlruns/mlflow.db"):
+        program = mlflow.pytorch.load_model("models:/initlab-small/1")
     shares = program(torch.rand(5, 64) * 16)
     torch.testing.assert_close(shares.sum(1), torch.ones(5))
 

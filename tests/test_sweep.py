@@ -21,6 +21,7 @@ from pipeline.pool import run_jobs
 from pipeline.probes import PROBES, preset
 from pipeline.runner import Job, load_dataset
 from pipeline.seeds import confirmation_seeds, replicate_seeds
+from pipeline.tracking.store import mlflow_at
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +150,7 @@ def test_the_winner_is_confirmed_on_fresh_seeds(small_study, parent, children):
 
 def test_the_registered_model_predicts_from_raw_inputs(small_study, parent):
     uri = f"sqlite:///{small_study}/mlruns/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)  # a study run in this process has set its own
-    with warnings.catch_warnings():
+    with mlflow_at(uri), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow's own imports
         model = mlflow.pyfunc.load_model(parent.data.tags["initlab.model"])
     assert model.metadata.signature is not None

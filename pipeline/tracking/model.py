@@ -13,7 +13,7 @@ from mlflow.models import infer_signature
 from torch import Tensor, nn
 
 from pipeline.data import Dataset
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, mlflow_at
 
 __all__ = ["register_winner"]
 
@@ -57,11 +57,14 @@ def register_winner(
     raw = (data.x_test[:8].cpu() * data.std + data.mean).to(torch.float32)
     with torch.no_grad():
         signature = infer_signature(raw.numpy(), model(raw).numpy())
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
     logging.getLogger("torch").setLevel(logging.ERROR)
     # torch.export and MLflow speak of their own internals here; a failure still raises.
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+    with (
+        mlflow_at(store.uri),
+        warnings.catch_warnings(),
+        redirect_stderr(io.StringIO()),
+        redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pytorch.log_model(

@@ -3,10 +3,13 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 
@@ -14,7 +17,7 @@ from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.folders import make_writable, unwritable
 
-__all__ = ["Store", "check_store", "open_store", "store_uri", "ui_command"]
+__all__ = ["Store", "check_store", "mlflow_at", "open_store", "store_uri", "ui_command"]
 
 LOCK_TIMEOUT_S = 120.0
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -89,7 +92,7 @@ def open_store(config: Config) -> Store:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     directory = _directory(config)
     try:
-        if not uri.startswith("sqlite"):
+        if uri.startswith("http"):  # the server has its own place for artifacts
             return _open(uri, config.tracking.experiment, None)
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(directory / ".store.lock", timeout=LOCK_TIMEOUT_S):
@@ -113,6 +116,27 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     if found is not None:
         return Store(client, uri, found.experiment_id)
     return Store(client, uri, client.create_experiment(experiment, artifact_location=artifacts))
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Lets MLflow's global functions speak to the store at ``uri``, and after that to what they spoke to before.
+
+    MLflow keeps the URIs in the process *and* in its environment, where :func:`store_uri` reads.
+    """
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])  # type: ignore[arg-type]  # none: forgets it
+        mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"])  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def ui_command(config: Config) -> list[str]:
