@@ -18,10 +18,11 @@ from typing import Any
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
-from pipeline.pool import POLL_S, Part, Pool, Trainer, choice_of, run_jobs
+from pipeline.pool import POLL_S, Pool, choice_of, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
-from pipeline.runner import Job, drawn, look_ahead, member_of, verdicts
-from pipeline.search import Asked, FinishedTrial, Search
+from pipeline.rounds import Leg, Outcome, run_round
+from pipeline.runner import Job, verdicts
+from pipeline.search import Asked, FinishedTrial, Search, Stop
 from pipeline.seeds import replicate_seeds
 from pipeline.train import Paused
 from pipeline.verdict import typical
@@ -59,18 +60,16 @@ class _Trial:
     """A trial between being asked for and being told.
 
     Attributes:
-        round: which of them are trained now: all, or one after the other.
-        epoch: how far these have come. paused: they themselves, there.
-        records: of those that are trained to their end.
+        at: of its stops the one that it goes to next, or waits at.
+        paused: replicates on their way, there. records: of those that are trained to their end.
         reason: why it is stopped, if it is.
     """
 
     asked: Asked
     jobs: list[Job]
-    round: list[int]
     started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
-    epoch: int = 0
+    at: int = 0
     paused: list[Paused] = field(default_factory=list)
     records: list[MemberRecord] = field(default_factory=list)
     reason: str = ""
@@ -78,31 +77,7 @@ class _Trial:
     @property
     def kind(self) -> tuple[str, int, bool]:
         """Trials of one kind can share a stack."""
-        return self.jobs[0].structure, self.epoch, bool(self.reason)
-
-
-@dataclass(frozen=True)
-class _Leg:
-    """What is to be done for a trial at once.
-
-    Attributes:
-        fresh: whether it is to be judged first.
-    """
-
-    jobs: list[Job]
-    round: list[int]
-    fresh: bool
-    paused: list[Paused]
-
-
-@dataclass
-class _Outcome:
-    """What was done of it."""
-
-    epoch: int
-    verdict: Verdict | None = None
-    paused: list[Paused] = field(default_factory=list)
-    records: list[MemberRecord] = field(default_factory=list)
+        return self.jobs[0].structure, self.at, bool(self.reason)
 
 
 class Flow:
@@ -123,7 +98,7 @@ class Flow:
     ) -> None:
         self.search, self.modes, self.pool = search, modes, pool
         self.on_told, self.on_progress = on_told, on_progress
-        self.prune = search.config.search.preflight == "prune"
+        self.pruning, self.stops = search.pruning, search.pruning.stops
         self.replicates, self.epochs = search.config.search.replicates, search.config.trainer.epochs
         self.ready: list[_Trial] = []
         self.held: list[_Trial] = []
@@ -131,8 +106,8 @@ class Flow:
 
     @property
     def share(self) -> int:
-        """Members of a stack: those that may be under way, shared out."""
-        return -(-self.search.under_way * self.replicates // (AHEAD * self.pool.workers))
+        """Trials of a stack: those that may be under way, shared out."""
+        return -(-self.search.under_way // (AHEAD * self.pool.workers))
 
     def run(self) -> None:
         """Until the search has all its trials."""
@@ -145,11 +120,10 @@ class Flow:
 
     def _ask(self) -> None:
         """As many trials as the cores are to have at hand; one after the other, so that none waits for all."""
-        while self.search.ready() and sum(len(trial.round) for trial in self.ready) < self.share:
+        while self.search.ready() and len(self.ready) < self.share:
             (asked,) = self.search.ask(1)
             seeds = replicate_seeds(asked.config.seed, self.replicates)
-            first = [0] if self.search.pruning.by_replicate else list(range(self.replicates))
-            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds], first))
+            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds]))
 
     def _hand_out(self) -> None:
         while self.ready and len(self.running) < AHEAD * self.pool.workers:
@@ -157,43 +131,33 @@ class Flow:
             for trial in self.ready:
                 kinds.setdefault(trial.kind, []).append(trial)
             # The fullest stack; of equally full ones that which is furthest, so that trials end.
-            kind = max(kinds, key=lambda k: (min(self._members(kinds[k]), self.share), k[1], k[2]))
-            if self._members(kinds[kind]) < self.share and self.running and self.search.ready():
+            kind = max(kinds, key=lambda k: (min(len(kinds[k]), self.share), k[1], k[2]))
+            if len(kinds[kind]) < self.share and self.running and self.search.ready():
                 return  # more are to be had at once
             self._hand(kinds[kind])
 
-    def _members(self, trials: Sequence[_Trial]) -> int:
-        return sum(len(trial.round) for trial in trials)
-
     def _hand(self, trials: Sequence[_Trial]) -> None:
         """As many of the trials as a stack is to hold."""
-        choice = self.modes.of(trials[0].jobs[0])
-        size = max(1, min(self.share, choice.stack_size) // len(trials[0].round))
-        chosen = list(trials[:size])
+        choice, stop, stopped = self.modes.of(trials[0].jobs[0]), self.stops[trials[0].at], bool(trials[0].reason)
+        members = len(trials[0].paused) if stopped else len(stop.replicates) or self.replicates
+        chosen = list(trials[: max(1, min(self.share, choice.stack_size // members))])
         taken = {trial.asked.number for trial in chosen}
         self.ready = [trial for trial in self.ready if trial.asked.number not in taken]
         done = [0.0]
-        legs = [_Leg(trial.jobs, trial.round, trial.verdict is None, trial.paused) for trial in chosen]
-        call = partial(_round, legs, *self._stop(chosen[0]), choice, self.prune)
+        legs = [Leg(trial.jobs, stop.replicates, trial.verdict is None, trial.paused) for trial in chosen]
+        call = partial(run_round, legs, stop.epoch, stopped or stop.epoch == self.epochs, choice)
         self.running[self.pool.submit(call, partial(done.__setitem__, 0))] = (chosen, done)
-
-    def _stop(self, trial: _Trial) -> tuple[int, bool]:
-        """The epoch to which a trial goes next, and whether it ends there."""
-        if trial.reason:
-            return trial.epoch, True
-        until = next((rung for rung in self.search.pruning.rungs if rung > trial.epoch), self.epochs)
-        return until, until == self.epochs
 
     def _collect(self) -> None:
         done, _ = wait(self.running, POLL_S, FIRST_COMPLETED)
         check_signals()
         for future in sorted(done, key=lambda f: self.running[f][0][0].asked.number):
             trials, _ = self.running[future]
-            outcomes: list[_Outcome] = future.result()
+            outcomes: list[Outcome] = future.result()
             del self.running[future]
             for trial, outcome in zip(trials, outcomes, strict=True):
                 trial.verdict = outcome.verdict or trial.verdict
-                trial.paused, trial.epoch = outcome.paused, outcome.epoch
+                trial.paused = outcome.paused
                 trial.records += outcome.records
                 self._after(trial)
         self._judge()
@@ -202,62 +166,42 @@ class Flow:
 
     def _after(self, trial: _Trial) -> None:
         """What becomes of a trial that was on a core."""
-        if trial.paused and not trial.reason:
-            self.search.report(trial.asked.number, trial.epoch, [m.seen.records[0] for m in trial.paused])
-            self.held.append(trial)
+        stop = self.stops[trial.at]
+        if trial.reason or stop is self.stops[-1]:
+            self._tell(trial)
             return
-        if self.search.pruning.by_replicate and trial.records and not trial.reason:
-            step = len(trial.records) - 1
-            self.search.report(trial.asked.number, step, trial.records[-1:])
-            trial.reason = self.search.pruning.reason(trial.asked.number, step)
-            if not trial.reason and step + 1 < self.replicates:
-                trial.round, trial.epoch = [step + 1], 0
-                self.ready.append(trial)
-                return
+        if stop.replicates:
+            trained = trial.records + [member.seen.records[0] for member in trial.paused]
+            self.search.report(trial.asked.number, stop, trained)
+        elif trial.verdict is not None:
+            self.pruning.judged(trial.asked.number, trial.verdict)
+        self.held.append(trial)
+
+    def _judge(self) -> None:
+        """Lets trials at a stop go on, or ends them, as soon as what decides it is known."""
+        held, self.held = sorted(self.held, key=lambda t: t.asked.number), []
+        for trial in held:
+            stop = self.stops[trial.at]
+            if not self.pruning.can_judge(trial.asked.number, stop):
+                self.held.append(trial)
+                continue
+            trial.reason = self._reason(trial, stop)
+            if trial.reason and not trial.paused:
+                self._tell(trial)
+                continue
+            trial.at += not trial.reason
+            self.ready.append(trial)
+
+    def _reason(self, trial: _Trial, stop: Stop) -> str:
+        """Why a trial is stopped there; empty if it goes on."""
+        if stop.replicates or trial.verdict is None:
+            return self.pruning.reason(trial.asked.number, stop)
+        return self.pruning.unworthy(trial.asked.number, trial.verdict)
+
+    def _tell(self, trial: _Trial) -> None:
         record = TrialRecord(trial.records, trial.verdict, trial.reason)
         self.search.tell(trial.asked.number, record)
         self.on_told(trial.asked, record, trial.started)
-
-    def _judge(self) -> None:
-        """Lets trials at a rung go on, or stops them, as soon as what decides it is known."""
-        pruning = self.search.pruning
-        for trial in sorted(self.held, key=lambda t: t.asked.number):
-            if pruning.can_judge(trial.asked.number, trial.epoch):
-                trial.reason = pruning.reason(trial.asked.number, trial.epoch)
-                self.ready.append(trial)
-        ready = {trial.asked.number for trial in self.ready}
-        self.held = [trial for trial in self.held if trial.asked.number not in ready]
-
-
-def _round(
-    legs: Sequence[_Leg], until: int, last: bool, choice: Choice, prune: bool, trainer: Trainer
-) -> list[_Outcome]:
-    """On a core: judges trials that are at their start, and trains all up to their next stop.
-
-    Those that are hopeless are not trained, if that is asked for.
-    """
-    outcomes = [_Outcome(until) for _ in legs]
-    fresh = [job for leg in legs if leg.fresh for job in leg.jobs]
-    members = drawn(fresh)
-    judged = iter(zip(members, look_ahead(fresh, members), strict=True))  # all at once, which is faster
-    start: list[Any] = []
-    going: list[int] = []
-    for i, leg in enumerate(legs):
-        own = [next(judged) for _ in leg.jobs] if leg.fresh else []
-        if own:
-            outcomes[i].verdict = verdict = typical([verdict for _, (_, verdict) in own])
-            if prune and verdict.hopeless:
-                continue
-        going.append(i)
-        start += leg.paused or [own[k][0] if own else member_of(leg.jobs[k]) for k in leg.round]
-    if going:
-        jobs = [legs[i].jobs[k] for i in going for k in legs[i].round]
-        part = Part(jobs, until, start, last=last, choice=choice)
-        found = iter(trainer.train(part))
-        for i in going:
-            trained: list[Any] = [next(found) for _ in legs[i].round]
-            outcomes[i].records, outcomes[i].paused = (trained, []) if last else ([], trained)
-    return outcomes
 
 
 def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialRecord:
@@ -266,9 +210,12 @@ def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialReco
     jobs = [Job(config, seed) for seed in replicate_seeds(config.seed, search.config.search.replicates)]
     verdict = typical(verdicts(jobs))
     reason: str = trial.user_attrs.get("pruned", "")
-    if trial.state.name == "PRUNED" and not reason:
-        return TrialRecord([], verdict)
-    step, until = trial.last_step, None
-    if reason and step is not None:
-        jobs, until = (jobs[: step + 1], None) if search.pruning.by_replicate else (jobs, step)
+    if trial.state.name == "PRUNED" and trial.last_step is None:
+        return TrialRecord([], verdict, reason)
+    until = None
+    if reason:
+        stops = search.pruning.stops
+        last = next(i for i, stop in enumerate(stops) if stop.replicates and stop.step == trial.last_step)
+        jobs = jobs[: max(stops[last].replicates) + 1]
+        until = stops[last].epoch if stops[last].epoch < config.trainer.epochs else None
     return TrialRecord(run_jobs(jobs, lambda _: check_signals(), until, modes.kept), verdict, reason)

@@ -20,11 +20,13 @@ class Verdict:
         score: 0..1, higher for what trains to a higher accuracy.
         sentence: the reason, for people.
         hopeless: whether the score is so low that training is not worth it.
+        certain: whether what the score is made of holds for such a network.
     """
 
     score: float
     sentence: str
     hopeless: bool
+    certain: bool = True
 
 
 class LayerRow(NamedTuple):

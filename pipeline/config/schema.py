@@ -154,6 +154,7 @@ class SearchConfig(Section):
     history: Annotated[int, Field(ge=100, le=1_000_000)]
     objective: Literal["val/accuracy", "val/loss"]
     preflight: Literal["log", "prune"]
+    min_verdict: Annotated[float, Field(ge=0, le=1)]
     pruner: Literal["none", "halving", "median", "wilcoxon"]
     min_epochs: Annotated[int, Field(ge=1)]
     reduction: Annotated[int, Field(ge=2, le=1000)]

@@ -3,6 +3,7 @@
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
 from pipeline.search.status import StudyStatus, studies, trial_counter
+from pipeline.search.stops import Stop
 from pipeline.search.storage import study_name
 from pipeline.search.study import Asked, FinishedTrial, Search, planned
 
@@ -11,6 +12,7 @@ __all__ = [
     "Axis",
     "FinishedTrial",
     "Search",
+    "Stop",
     "StudyStatus",
     "axes_of",
     "ends_of",

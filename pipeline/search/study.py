@@ -17,9 +17,10 @@ from pipeline.errors import RunError, UsageError
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.search.ledger import Ledger
 from pipeline.search.points import first_points
-from pipeline.search.pruning import Pruning
+from pipeline.search.pruning import SCORE, Pruning, standing
 from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
+from pipeline.search.stops import Stop
 from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
 
 __all__ = ["Asked", "FinishedTrial", "Search", "planned"]
@@ -176,6 +177,8 @@ class Search:
             self.storage.set_trial_user_attr(trial_id, "diverged_replicates", record.diverged)
         if record.verdict is not None:
             self.storage.set_trial_user_attr(trial_id, "verdict", record.verdict.sentence)
+            if self.config.search.preflight == "prune":
+                self.storage.set_trial_user_attr(trial_id, SCORE, standing(record.verdict))
         if record.pruned:
             self.storage.set_trial_user_attr(trial_id, "pruned", record.reason)
             self.storage.set_trial_state_values(trial_id, TrialState.PRUNED)
@@ -183,12 +186,13 @@ class Search:
             self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [self.objective(record)])
         self._ledger.put(self.storage.get_trial(trial_id))
 
-    def report(self, number: int, step: int, members: Sequence[MemberRecord]) -> None:
-        """Notes how far a trial has come: the objective of its replicates after an epoch, or of one replicate."""
-        last = [member.curves[self.config.search.objective] for member in members]
-        value = self._finite(float(np.mean([curve[max(curve)] for curve in last])))
-        self.pruning.report(number, step, value)
-        self.storage.set_trial_intermediate_value(self._ids[number], step, value)
+    def report(self, number: int, stop: Stop, trained: Sequence[MemberRecord]) -> None:
+        """Notes how far a trial has come: the mean objective of its replicates at a stop, or that of the last one."""
+        counted = trained[-1:] if self.pruning.by_replicate else trained
+        curves = [member.curves[self.config.search.objective] for member in counted]
+        value = self._finite(float(np.mean([curve[max(curve)] for curve in curves])))
+        self.pruning.report(number, stop.step, value)
+        self.storage.set_trial_intermediate_value(self._ids[number], stop.step, value)
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""

@@ -98,7 +98,7 @@ def judge(signs: Signs, budget: Budget) -> Verdict:
     sentence = _sentence(signs, budget, factors, steps, limit)
     # The model of the plateau is one of layer after layer: of other networks only what needs no model is certain.
     certain = signs.sequential or signs.reached == 0 or factors.stability < FAIR
-    return Verdict(factors.score, sentence, hopeless=certain and factors.score < HOPELESS)
+    return Verdict(factors.score, sentence, hopeless=certain and factors.score < HOPELESS, certain=certain)
 
 
 def _capacity(width: int, units: int, seen_apart: int, classes: int) -> float:
@@ -146,7 +146,7 @@ def _sentence(signs: Signs, budget: Budget, factors: _Factors, steps: float, lim
 
 def not_judged(reason: str) -> Verdict:
     """Of a network that the signs say nothing about."""
-    return Verdict(UNKNOWN, f"not judged: {reason}", hopeless=False)
+    return Verdict(UNKNOWN, f"not judged: {reason}", hopeless=False, certain=False)
 
 
 def _no_growth(signs: Signs, budget: Budget, steps: float, limit: float, layers: int) -> str:
