@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.data import ROOT, Arrays
@@ -167,20 +166,22 @@ class Told:
     Attributes:
         at: when it was told, in seconds since the epoch.
         value: its objective; None if it was pruned.
-        spent: member-steps of the study up to and with it.
+        steps: member-steps that it took.
     """
 
+    number: int
     at: float
     value: float | None
-    spent: int
+    steps: int
 
 
-def told(folder: Path, epoch_steps: int = 0, epochs: int = 0) -> list[Told]:
+def told(folder: Path, epoch_steps: int = 0, whole: int = 0) -> list[Told]:
     """The trials of the one study under ``folder``, in the order in which they ended.
 
     Args:
-        epoch_steps: member-steps of an epoch of one trial, all replicates together.
-        epochs: of a trial that was not stopped; one that was has reported the epoch it came to.
+        epoch_steps: member-steps of an epoch of one replicate.
+        whole: epochs of all replicates of a trial that was not stopped; one that was has
+            reported how many it came to.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -192,12 +193,9 @@ def told(folder: Path, epoch_steps: int = 0, epochs: int = 0) -> list[Told]:
     study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
     ended = [(t.datetime_complete, t) for t in study.trials if t.datetime_complete and t.state != TrialState.FAIL]
     ended.sort(key=lambda pair: pair[0])
-    complete = [t.state == TrialState.COMPLETE for _, t in ended]
-    spent = accumulate(
-        epoch_steps * (epochs if whole else max(t.intermediate_values, default=0))
-        for whole, (_, t) in zip(complete, ended, strict=True)
-    )
-    return [
-        Told(at.timestamp(), t.value if whole else None, total)
-        for (at, t), whole, total in zip(ended, complete, spent, strict=True)
-    ]
+    found = []
+    for at, trial in ended:
+        complete = trial.state == TrialState.COMPLETE
+        epochs = whole if complete else max(trial.intermediate_values, default=0)
+        found.append(Told(trial.number, at.timestamp(), trial.value if complete else None, epochs * epoch_steps))
+    return found

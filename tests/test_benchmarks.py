@@ -137,13 +137,13 @@ def test_peers_train_the_lab_s_networks(name: str) -> None:
 
 
 def test_marginal_time_doesn_t_depend_on_batches() -> None:
-    in_batches = [Told(at=0.5 * 10 * (i // 10 + 1), value=0.5, spent=0) for i in range(1000)]
+    in_batches = [Told(number=i, at=0.5 * 10 * (i // 10 + 1), value=0.5, steps=0) for i in range(1000)]
     assert marginal(in_batches, 200, 600) == pytest.approx(0.5, rel=0.01)
     assert marginal(in_batches, 203, 607) == pytest.approx(0.5, rel=0.01)
 
 
 def test_cost_to_reach_counts_what_pruned_trials_took() -> None:
-    trials = [Told(0.0, 0.5, 10), Told(1.0, None, 13), Told(2.0, 0.9, 23), Told(3.0, 0.95, 33)]
+    trials = [Told(0, 0.0, 0.5, 10), Told(1, 1.0, None, 3), Told(2, 2.0, 0.9, 10), Told(3, 3.0, 0.95, 10)]
     assert cost_to_reach(trials, 0.9) == (23, True)
     assert cost_to_reach(trials, 0.99) == (33, False)
 
@@ -155,14 +155,19 @@ def test_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> Non
         study_name="s", storage=JournalStorage(JournalFileBackend(str(folder / "s.journal"))), direction="maximize"
     )
     first, second, third, cut, _ = (study.ask() for _ in range(5))
-    cut.report(0.1, 1)
-    cut.report(0.2, 3)
+    cut.report(0.1, 10)
+    cut.report(0.2, 20)
     study.tell(second, 0.25)
     study.tell(third, state=optuna.trial.TrialState.PRUNED)
     study.tell(cut, state=optuna.trial.TrialState.PRUNED)
     study.tell(first, 0.75)
-    found = told(tmp_path, 10, 20)
-    assert [(t.value, t.spent) for t in found] == [(0.25, 200), (None, 200), (None, 230), (0.75, 430)]
+    found = told(tmp_path, 10, 60)
+    assert [(t.number, t.value, t.steps) for t in found] == [
+        (1, 0.25, 600),
+        (2, None, 0),
+        (3, None, 200),
+        (0, 0.75, 600),
+    ]
     assert found[0].at <= found[-1].at <= datetime.datetime.now().timestamp()
 
 
