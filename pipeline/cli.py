@@ -1,5 +1,6 @@
 """The command line: ``initlab VERB key=value ...``, its help and its exit codes."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -43,8 +44,15 @@ class Verb:
         return config.compose_as(kind, [*self.base, *overrides])
 
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
-        config = self.compose(overrides)
-        function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
+        # A million objects come with the libraries and stay: the collector need not go through them
+        # again and again, neither while they come (a fifth of that time) nor later.
+        gc.disable()
+        try:
+            config = self.compose(overrides)
+            function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
+            gc.freeze()
+        finally:
+            gc.enable()
         return function(config, flags, overrides) if self.relays else function(config, flags)
 
 

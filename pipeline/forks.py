@@ -6,6 +6,7 @@ in Python, and asking, telling and logging take more.
 """
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -87,6 +88,7 @@ class Fork:
 
 
 def _serve(pipe: Connection, parents: Connection, answer: Callable[..., Any], parent: int) -> None:
+    gc.freeze()  # what was there before stays: going through it would take time and copy its memory
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the parent ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -22,7 +22,7 @@ DEPTH_SCALES = 6
 
 SMALLEST, LARGEST = 1e-16, 1e12  # variances taken for 0 and for infinity
 STEP = 1.1  # of the scans that bracket a root
-RUNGS = 48  # steps of a scan at a time
+RUNGS = 12  # steps of a scan at a time
 ROOT = {"xtol": 1e-14, "rtol": 8.9e-16, "maxiter": 200}
 # Closer than this to correlation 1, rounding decides the sign of C(c) - c.
 NEAR_ONE = 1e-7
