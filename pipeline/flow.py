@@ -18,7 +18,8 @@ from typing import Any
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
-from pipeline.pool import POLL_S, Pool, choice_of, run_jobs
+from pipeline.parts import choice_of
+from pipeline.pool import POLL_S, Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.rounds import Leg, Outcome, run_round
 from pipeline.runner import Job, verdicts

@@ -8,158 +8,25 @@ lock.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 
-from pipeline.children import cores
-from pipeline.config import Config
-from pipeline.errors import RunError
 from pipeline.forks import Fork, can_fork
-from pipeline.memory import available_gb, is_out_of_memory, member_bytes
-from pipeline.modes import Choice, choose, notes
-from pipeline.plan import Member
+from pipeline.modes import notes
+from pipeline.parts import Part, Trainer, choice_of, train_part, workers_of
 from pipeline.records import MemberRecord
-from pipeline.runner import Job, Structure, by_structure, member_of, setup
+from pipeline.runner import Job, by_structure
 from pipeline.stack import one_thread
-from pipeline.train import Paused, Training, stacks_of
 
-__all__ = ["Part", "Pool", "Trainer", "choice_of", "run_jobs", "train_part", "workers_of"]
+__all__ = ["POLL_S", "Pool", "finished", "run_jobs"]
 
 POLL_S = 0.05
-# Of the memory that is free, what stacks may take if trainer.max_memory_gb doesn't say.
-SHARE_OF_MEMORY = 0.5
 
 
 class _Stopped(BaseException):
     """Raised in a worker whose results nobody wants any more."""
-
-
-class Part:
-    """A stack on its way: jobs from their start, or one paused member for each job, up to an epoch.
-
-    Attributes:
-        last: whether its members have records then; else they are paused.
-        choice: how it is trained.
-    """
-
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        until: int | None = None,
-        start: "Sequence[Member] | Sequence[Paused]" = (),
-        *,
-        last: bool | None = None,
-        choice: Choice | None = None,
-    ) -> None:
-        self.jobs, epochs = list(jobs), jobs[0].config.trainer.epochs
-        self.until = epochs if until is None else until
-        self.start = list(start) or [member_of(job) for job in jobs]
-        self.last = self.until == epochs if last is None else last
-        self.choice = choice or choice_of(jobs[0])
-
-
-_choosing = threading.Lock()
-
-
-@lru_cache(maxsize=64)
-def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb: float | None, workers: int) -> Choice:
-    data, module, plan = setup(of)
-    config = of.config
-    steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
-    work = steps * config.search.n_trials * config.search.replicates
-    found = choose(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
-    if kept and found.mode != forced:
-        raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
-    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
-    fitting = int(room / member_bytes(module, data, plan))
-    return replace(found, stack_size=max(1, min(size or found.stack_size, fitting)))
-
-
-def choice_of(job: Job, kept: str | None = None) -> Choice:
-    """Mode and stack size for networks of a structure; measured once in a process.
-
-    Args:
-        kept: the mode that a study was begun with, which it keeps.
-
-    Raises:
-        UsageError: ``trainer.execution`` can't train this network.
-        RunError: nor can the kept mode, here.
-    """
-    trainer = job.config.trainer
-    forced, workers = kept or trainer.execution, workers_of(job.config)
-    with _choosing:
-        return _choice(Structure.of(job), forced, bool(kept), trainer.stack_size, trainer.max_memory_gb, workers)
-
-
-def workers_of(config: Config) -> int:
-    """Cores that train: ``trainer.workers``, or all."""
-    return config.trainer.workers or cores()
-
-
-# Of structures whose stacks didn't fit into memory: how many members do. Of this process.
-_smaller: dict[str, int] = {}
-
-
-class Trainer:
-    """Trains parts.
-
-    Args:
-        progress: called with the member-epochs that are done, after each epoch.
-        check: called every few steps; what it raises ends the training.
-    """
-
-    def __init__(self, progress: Callable[[float], None], check: Callable[[], None]) -> None:
-        self.progress, self.check = progress, check
-
-    def train(self, part: Part) -> "list[MemberRecord] | list[Paused]":
-        """Trains a part: records at the last epoch, paused members before it.
-
-        Where memory runs out, the stack is halved, and so are later ones of its structure.
-        """
-        structure = part.jobs[0].structure
-        size = min(_smaller.get(structure, len(part.jobs)), len(part.jobs))
-        try:
-            return self._train(part, size)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        if size == 1:
-            raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
-        _smaller[structure] = -(-size // 2)
-        notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
-        return self.train(part)
-
-    def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
-        data, module, plan = setup(Structure.of(part.jobs[0]))
-        plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
-        found: list[Any] = []
-        done = 0.0
-
-        def after_epoch(members: int, _: int) -> None:
-            nonlocal done
-            done += members
-            self.progress(done)
-
-        for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
-            own: dict[int, Any] = {}
-            for places, training in Training(module, data, start, plan).parted():
-                training.run(part.until, partial(after_epoch, len(places)), self.check)
-                own |= zip(places, training.finish() if part.last else training.pause().single(), strict=True)
-            found += [own[i] for i in range(len(own))]
-        return found
-
-    def _starts(self, part: Part, size: int, stacks: Callable[[Any], Any]) -> Iterator[Any]:
-        """What each stack begins with."""
-        paused = [start for start in part.start if isinstance(start, Paused)]
-        fresh = [start for start in part.start if isinstance(start, Member)]
-        if paused:
-            together = len(paused) <= size and len(stacks([m for p in paused for m in p.members])) == 1
-            yield from [paused] if together else [[one] for one in paused]
-        for i in range(0, len(fresh), size):
-            yield from stacks(fresh[i : i + size])
 
 
 class Pool:
@@ -217,11 +84,6 @@ def _answer(call: Callable[[Trainer], Any], progress: Callable[[float], None]) -
     notes.clear()
     with one_thread():
         return call(Trainer(progress, lambda: None)), list(notes)
-
-
-def train_part(part: Part, trainer: Trainer) -> "list[MemberRecord] | list[Paused]":
-    """``trainer.train(part)``, as a call for a pool."""
-    return trainer.train(part)
 
 
 def run_jobs(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.modes import Choice
-from pipeline.pool import Part, Trainer
+from pipeline.parts import Part, Trainer
 from pipeline.records import MemberRecord, Verdict
 from pipeline.runner import Job, drawn, look_ahead, member_of
 from pipeline.train import Paused

@@ -46,7 +46,7 @@ NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay
 ADAM_RATE = 500.0
 JUDGED_AT_ONCE = 32
 IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
-# How it is computed, which is settled for each structure (``pipeline.pool``).
+# How it is computed, which is settled for each structure (``pipeline.parts``).
 COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trainer.max_memory_gb")
 
 

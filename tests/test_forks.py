@@ -18,7 +18,8 @@ from functools import partial
 from pipeline.config import compose
 from pipeline.errors import RunError, UsageError
 from pipeline.forks import Fork, can_fork
-from pipeline.pool import Part, Pool, run_jobs, train_part
+from pipeline.parts import Part, train_part
+from pipeline.pool import Pool, run_jobs
 from pipeline.runner import Job
 assert can_fork()
 def jobs(*overrides, seeds=5):

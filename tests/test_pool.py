@@ -9,12 +9,13 @@ from functools import partial
 import pytest
 import torch
 
-from pipeline import pool
+from pipeline import parts
 from pipeline.config import compose
 from pipeline.errors import RunError
 from pipeline.memory import available_gb, is_out_of_memory, member_bytes
 from pipeline.modes import notes
-from pipeline.pool import Part, Pool, Trainer, run_jobs, train_part
+from pipeline.parts import Part, Trainer, train_part
+from pipeline.pool import Pool, run_jobs
 from pipeline.runner import Job, Structure, setup
 from pipeline.stack import one_thread
 
@@ -68,7 +69,7 @@ def test_leaving_the_pool_ends_what_runs():
 
 def test_stacks_are_halved_until_they_fit(monkeypatch):
     """Memory that runs out as torch and Python say it, at every stack of more than one."""
-    monkeypatch.setattr(pool, "_smaller", {})
+    monkeypatch.setattr(parts, "_smaller", {})
     part = Part(jobs(seeds=4), 2)
     with one_thread():
         trainer = Trainer(lambda _: None, lambda: None)

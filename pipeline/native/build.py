@@ -18,7 +18,7 @@ from pathlib import Path
 
 __all__ = ["NoCompilerError", "cache_folder", "compiler", "library", "machine"]
 
-SOURCES = ("kernels.hpp", "doubles.hpp", "looks.hpp", "mlp.cpp", "looks.cpp", "spectrum.cpp")
+SOURCES = ("kernels.hpp", "doubles.hpp", "looks.hpp", "layer.hpp", "mlp.cpp", "looks.cpp", "rows.cpp", "spectrum.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-w")
 
 

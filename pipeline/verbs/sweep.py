@@ -13,7 +13,8 @@ from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.modes import notes
 from pipeline.names import run_title, slug
-from pipeline.pool import Pool, run_jobs, workers_of
+from pipeline.parts import workers_of
+from pipeline.pool import Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network
