@@ -1,7 +1,26 @@
 """Reports: what a study found, for people who look before they read."""
 
-from pipeline.report.answers import check_folder, write_answers
-from pipeline.report.build import build_report, report_path
-from pipeline.report.summary import Row, Summary, summarise
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import lazily
+
+if TYPE_CHECKING:
+    from pipeline.report.answers import check_folder, write_answers
+    from pipeline.report.build import build_report, report_path
+    from pipeline.report.summary import Row, Summary, summarise
 
 __all__ = ["Row", "Summary", "build_report", "check_folder", "report_path", "summarise", "write_answers"]
+
+# What draws takes a second to import, in which networks can train.
+__getattr__ = lazily(
+    __name__,
+    {
+        "Row": "summary",
+        "Summary": "summary",
+        "build_report": "build",
+        "check_folder": "answers",
+        "report_path": "build",
+        "summarise": "summary",
+        "write_answers": "answers",
+    },
+)

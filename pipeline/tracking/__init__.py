@@ -1,18 +1,24 @@
 """Tracking: the one place that knows MLflow. Other modules import what stands here."""
 
 import os
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import lazily
+from pipeline.tracking.place import check_store
+from pipeline.tracking.trial import TrialRun
+from pipeline.tracking.writer import Writer
 
 # Read by MLflow as it is imported or as a client starts.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from pipeline.tracking.confirmation import Confirmation
-from pipeline.tracking.history import StudyRuns, read_study
-from pipeline.tracking.model import register_winner
-from pipeline.tracking.runs import StudyTracker, TrialRun, track_single
-from pipeline.tracking.store import Store, check_store, open_store, ui_command
-from pipeline.tracking.writer import Writer
+if TYPE_CHECKING:
+    from pipeline.tracking.confirmation import Confirmation
+    from pipeline.tracking.history import StudyRuns, read_study
+    from pipeline.tracking.model import register_winner
+    from pipeline.tracking.runs import StudyTracker, track_single
+    from pipeline.tracking.store import Store, open_store, ui_command
 
 __all__ = [
     "Confirmation",
@@ -28,3 +34,19 @@ __all__ = [
     "track_single",
     "ui_command",
 ]
+
+# MLflow takes seconds to import, in which networks can train.
+__getattr__ = lazily(
+    __name__,
+    {
+        "Confirmation": "confirmation",
+        "Store": "store",
+        "StudyRuns": "history",
+        "StudyTracker": "runs",
+        "open_store": "store",
+        "read_study": "history",
+        "register_winner": "model",
+        "track_single": "runs",
+        "ui_command": "store",
+    },
+)

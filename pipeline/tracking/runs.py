@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,9 @@ from pipeline.tracking.entities import (
 from pipeline.tracking.finished import FinishedRun, ToClient, Way, log_dataset, way_into
 from pipeline.tracking.reading import PARENT, children_of, quoted, search
 from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.trial import TrialRun
 
-__all__ = ["StudyTracker", "TrialRun", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
+__all__ = ["StudyTracker", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
 
 PRUNED = "initlab.pruned"
 REASON = "initlab.pruned_reason"
@@ -42,25 +42,6 @@ def find_parent(store: Store, study: str) -> Run | None:
         [store.experiment], f"tags.`initlab.study` = {quoted(study)} AND tags.`initlab.kind` = 'study'", max_results=1
     )
     return runs[0] if runs else None
-
-
-@dataclass(frozen=True)
-class TrialRun:
-    """A trial that has ended, as a run is to tell of it.
-
-    Attributes:
-        values: of the study's axes.
-        objective: what the search was told, if it was told a value.
-        started, ended: seconds since the epoch.
-    """
-
-    number: int
-    config: Config
-    values: Mapping[str, object]
-    record: TrialRecord
-    objective: float | None
-    started: float
-    ended: float = field(default_factory=time.time)
 
 
 class StudyTracker:

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.request import urlopen
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -15,12 +13,12 @@ from mlflow import MlflowClient
 
 from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
-from pipeline.folders import make_writable, unwritable
+from pipeline.folders import unwritable
+from pipeline.tracking.place import directory_of, store_uri
 
-__all__ = ["Store", "check_store", "mlflow_at", "open_store", "store_uri", "ui_command"]
+__all__ = ["Store", "mlflow_at", "open_store", "ui_command"]
 
 LOCK_TIMEOUT_S = 120.0
-SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
 
 @dataclass(frozen=True)
@@ -36,51 +34,6 @@ class Store:
     experiment: str
 
 
-def _directory(config: Config) -> Path:
-    return Path(config.tracking.dir).resolve()
-
-
-def store_uri(config: Config) -> str:
-    """``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else sqlite under ``tracking.dir``.
-
-    Raises:
-        UsageError: a scheme that MLflow's stores don't have.
-    """
-    given = config.tracking.uri
-    key, uri = ("tracking.uri", given) if given else ("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI"))
-    if not uri:
-        return f"sqlite:///{_directory(config)}/mlflow.db"
-    scheme = uri.split("://")[0].split("+")[0]
-    if "://" not in uri or scheme not in SCHEMES:
-        raise UsageError.of(key, masked(uri), f"must be one of {', '.join(f'{s}://...' for s in SCHEMES)}")
-    return uri
-
-
-def check_store(config: Config) -> None:
-    """Finds out cheaply, before anything is trained, whether the store can be used.
-
-    Raises:
-        UsageError: the folder can't be written.
-        RunError: no server answers.
-    """
-    uri = store_uri(config)
-    if uri.startswith("http"):
-        try:
-            urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise RunError(f"no MLflow server answers at {masked(uri)} ({reason})") from None
-    if not uri.startswith("sqlite"):
-        open_store(config)
-        return
-    place = uri.removeprefix("sqlite:///")
-    if not place or place == uri:
-        raise UsageError.of("tracking.uri", masked(uri), "names no file: it must be sqlite:///PATH")
-    if Path(place).is_file():
-        open_store(config)
-    make_writable(_directory(config), "tracking.dir", config.tracking.dir)
-
-
 def open_store(config: Config) -> Store:
     """Opens the store and its experiment; makes them where they are missing.
 
@@ -90,7 +43,7 @@ def open_store(config: Config) -> Store:
     uri = store_uri(config)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    directory = _directory(config)
+    directory = directory_of(config)
     try:
         if uri.startswith("http"):  # the server has its own place for artifacts
             return _open(uri, config.tracking.experiment, None)
@@ -143,6 +96,6 @@ def ui_command(config: Config) -> list[str]:
     """The command that serves the MLflow UI on loopback; opens the store first."""
     open_store(config)
     uri, port = store_uri(config), str(config.tracking.port)
-    artifacts = (_directory(config) / "artifacts").as_uri()
+    artifacts = (directory_of(config) / "artifacts").as_uri()
     serve = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     return [*serve, "--backend-store-uri", uri, "--default-artifact-root", artifacts]

@@ -1,10 +1,14 @@
 """``initlab sweep``: search, track, confirm the winner, report."""
 
+from __future__ import annotations
+
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
+from pipeline import report, tracking
 from pipeline.config import Config
 from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
@@ -16,21 +20,11 @@ from pipeline.names import run_title, slug
 from pipeline.parts import workers_of
 from pipeline.pool import Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord
-from pipeline.report import build_report, summarise
 from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import (
-    Confirmation,
-    StudyRuns,
-    StudyTracker,
-    TrialRun,
-    Writer,
-    check_store,
-    read_study,
-    register_winner,
-)
+from pipeline.tracking import TrialRun, Writer, check_store
 
 __all__ = ["check_study", "sweep"]
 
@@ -61,22 +55,44 @@ def check_study(config: Config, data: Dataset) -> None:
 
 
 def _run(search: Search, data: Dataset) -> int:
-    tracker = StudyTracker(search.config, search.name, [axis.key for axis in search.axes], data)
+    late = _Late(search, data)
     finished = search.done
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
     else:
         _announce(search, data, finished)
     try:
-        _search(search, tracker)
-        runs = _confirmed(search, tracker, data)
+        _search(search, late)
+        runs = _confirmed(search, late.tracker, data)
     except BaseException as error:
         search.abandon()
-        if tracker.parent:
-            tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
+        if late.begun:
+            late.tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    tracker.end("FINISHED")
-    return _conclude(search.config, runs, tracker)
+    late.tracker.end("FINISHED")
+    return _conclude(search.config, runs, late.tracker)
+
+
+class _Late:
+    """A study's tracker, made when it is first used: networks train while MLflow is imported."""
+
+    def __init__(self, search: Search, data: Dataset) -> None:
+        self._search, self._data = search, data
+
+    @cached_property
+    def tracker(self) -> tracking.StudyTracker:
+        axes = [axis.key for axis in self._search.axes]
+        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data)
+
+    @property
+    def begun(self) -> bool:
+        return "tracker" in vars(self) and bool(self.tracker.parent)
+
+    def begin(self) -> None:
+        self.tracker.begin()
+
+    def log(self, trials: Sequence[TrialRun]) -> None:
+        self.tracker.log(trials)
 
 
 def _announce(search: Search, data: Dataset, finished: int) -> None:
@@ -89,15 +105,15 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
     )
 
 
-def _search(search: Search, tracker: StudyTracker) -> None:
+def _search(search: Search, late: _Late) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
     with one_thread(), _pool(search, modes) as pool:
         if search.done:
-            tracker.begin()  # else the writer does: making a fresh store takes seconds
-        with Writer(tracker.log, tracker.begin) as writer, progress(search.total, search.done, "trials") as bar:
+            late.begin()  # else the writer does: making a fresh store takes seconds
+        with Writer(late.log, late.begin) as writer, progress(search.total, search.done, "trials") as bar:
             if search.done:
-                _log_missing(search, tracker, writer, modes)
+                _log_missing(search, late.tracker, writer, modes)
 
             def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
                 _log(search, writer, asked, record, started)
@@ -121,7 +137,7 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
         speak(f"note: {notes.pop(0)}")
 
 
-def _log_missing(search: Search, tracker: StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
+def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
     missing = [trial for trial in search.finished if trial.number not in logged]
@@ -137,9 +153,9 @@ def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRe
     writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
-def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRuns:
+def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
     """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
-    runs = read_study(search.config, search.name)
+    runs = tracking.read_study(search.config, search.name)
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
     if best is None or not seeds or (known is not None and (known.trial, known.seeds) == (best.number, seeds)):
@@ -152,7 +168,7 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
     model = ""
     if config.tracking.register_winner:
         model = _register(config, runs, record.members, search.name, data)
-    confirmation = Confirmation(
+    confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
         accuracy=record.mean("test/accuracy"),
@@ -161,26 +177,30 @@ def _confirmed(search: Search, tracker: StudyTracker, data: Dataset) -> StudyRun
         model=model,
     )
     tracker.log_confirmation(confirmation)
-    return read_study(search.config, search.name)
+    return tracking.read_study(search.config, search.name)
 
 
-def _register(config: Config, runs: StudyRuns, members: Sequence[MemberRecord], study: str, data: Dataset) -> str:
+def _register(
+    config: Config, runs: tracking.StudyRuns, members: Sequence[MemberRecord], study: str, data: Dataset
+) -> str:
     """Registers the network of median validation accuracy: typical of the init, not the luckiest."""
     ranked = sorted(members, key=lambda m: m.final["val/accuracy"])
     typical = ranked[len(ranked) // 2]
     if typical.state is None or typical.diverged_step is not None:
         return ""
     run_id = runs.parent.info.run_id
-    return register_winner(runs.store, run_id, f"initlab-{slug(study)}", network(config, data), typical.state, data)
+    return tracking.register_winner(
+        runs.store, run_id, f"initlab-{slug(study)}", network(config, data), typical.state, data
+    )
 
 
-def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
-    summary = summarise(runs, config.report.top)
-    report = build_report(config, runs)
-    tracker.log_files(report.parent)
+def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
+    summary = report.summarise(runs, config.report.top)
+    page = report.build_report(config, runs)
+    tracker.log_files(page.parent)
     if summary is not None:
         lines = study_table(summary)
-        tracker.log_note("\n".join([f"Report: artifact `{report.name}`.", "", "```", *lines, "```"]))
+        tracker.log_note("\n".join([f"Report: artifact `{page.name}`.", "", "```", *lines, "```"]))
         say("", *lines, "")
     if (found := runs.confirmation) is not None:
         say(f"winner on {found.seeds} fresh seeds: test accuracy {found.accuracy:.3f} +- {found.spread:.3f} (std)")
@@ -188,11 +208,11 @@ def _conclude(config: Config, runs: StudyRuns, tracker: StudyTracker) -> int:
             say(f"registered model: {found.model}")
     if runs.pruned:
         say(*_pruned_lines(runs))
-    say("browse the runs: make ui", "the report:", str(report))
+    say("browse the runs: make ui", "the report:", str(page))
     return 0
 
 
-def _pruned_lines(runs: StudyRuns) -> list[str]:
+def _pruned_lines(runs: tracking.StudyRuns) -> list[str]:
     """How many trials were not trained to their end, and why."""
     reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason) for reason in runs.pruned.values())
     lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
