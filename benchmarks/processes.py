@@ -16,7 +16,7 @@ USAGE = 2  # exit code of the lab for keys that it doesn't know
 
 @dataclass(frozen=True)
 class Ran:
-    """Wall time in seconds, and the largest resident memory of the process tree in bytes.
+    """Wall time in seconds, and the largest resident memory of the process tree in bytes, 0 if nobody looked.
 
     Memory is sampled once a second; pages that processes share count once.
     """
@@ -25,8 +25,11 @@ class Ran:
     peak_bytes: int
 
 
-def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ran:
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], *, memory: bool = False) -> Ran:
     """Runs a command in ``folder``, its output in ``output.txt`` there.
+
+    Args:
+        memory: whether to look at it, which takes some of a core's time.
 
     Raises:
         UnavailableError: it ended with the exit code for wrong usage.
@@ -39,7 +42,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         process = subprocess.Popen(command, cwd=folder, env=dict(environment), stdout=stream, stderr=stream)
         try:
             while process.poll() is None:
-                peak = max(peak, _resident(process.pid))
+                peak = max(peak, _resident(process.pid) if memory else 0)
                 _wait(process)
         except BaseException:
             process.terminate()

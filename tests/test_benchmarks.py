@@ -194,7 +194,7 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     def python(code: str) -> list[str]:
         return [sys.executable, "-c", code]
 
-    ran = run(python("x = bytearray(200_000_000); import time; time.sleep(1)"), tmp_path / "a", {})
+    ran = run(python("x = bytearray(200_000_000); import time; time.sleep(1)"), tmp_path / "a", {}, memory=True)
     assert ran.seconds > 1
     assert ran.peak_bytes > 200_000_000
     with pytest.raises(UnavailableError, match="no such key"):

@@ -16,10 +16,11 @@ REPLICATES, EPOCHS = 3, 20
 RUNS = 5
 
 
-def _sweep(context: Context, name: str, *overrides: str) -> Ran:
+def _sweep(context: Context, name: str, *overrides: str, memory: bool = False) -> Ran:
     folder = context.folder / name
-    ran = run(sweep_command(*overrides), folder, sweep_environment(folder))
-    context.say(f"lab: {' '.join(overrides)}: {ran.seconds:.1f} s, {ran.peak_bytes / 1e9:.2f} GB")
+    ran = run(sweep_command(*overrides), folder, sweep_environment(folder), memory=memory)
+    peak = f", {ran.peak_bytes / 1e9:.2f} GB" if memory else ""
+    context.say(f"lab: {' '.join(overrides)}: {ran.seconds:.1f} s{peak}")
     return ran
 
 
@@ -72,7 +73,7 @@ def _large(context: Context) -> dict[str, Measured]:
     peaks: list[float] = []
     seconds: list[float] = []
     for i in range(context.rounds(RUNS)):
-        ran = _sweep(context, f"large-{i}", f"seed={i}", f"search.n_trials={count}")
+        ran = _sweep(context, f"large-{i}", f"seed={i}", f"search.n_trials={count}", memory=True)
         trials = told(context.folder / f"large-{i}")
         pace = marginal(trials, *early), marginal(trials, *late)
         context.say(f"s a trial: {pace[0]:.4f} early, {pace[1]:.4f} late")
