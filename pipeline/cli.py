@@ -50,7 +50,8 @@ class Verb:
         try:
             config = self.compose(overrides)
             function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
-            gc.freeze()
+            if not gc.get_freeze_count():
+                gc.freeze()
         finally:
             gc.enable()
         return function(config, flags, overrides) if self.relays else function(config, flags)

@@ -23,7 +23,7 @@ from pipeline.pool import POLL_S, Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.rounds import Leg, Outcome, run_round
 from pipeline.runner import Job, verdicts
-from pipeline.search import Asked, FinishedTrial, Search, Stop
+from pipeline.search import Asked, FinishedTrial, Search, Stop, stops_of
 from pipeline.seeds import replicate_seeds
 from pipeline.train import Paused
 from pipeline.verdict import typical
@@ -61,19 +61,24 @@ class _Trial:
     """A trial between being asked for and being told.
 
     Attributes:
-        at: of its stops the one that it goes to next, or waits at.
+        stops: where it halts, and its end. at: the one that it goes to next, or waits at.
         paused: replicates on their way, there. records: of those that are trained to their end.
         reason: why it is stopped, if it is.
     """
 
     asked: Asked
     jobs: list[Job]
+    stops: tuple[Stop, ...]
     started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
     at: int = 0
     paused: list[Paused] = field(default_factory=list)
     records: list[MemberRecord] = field(default_factory=list)
     reason: str = ""
+
+    @property
+    def stop(self) -> Stop:
+        return self.stops[self.at]
 
     @property
     def kind(self) -> tuple[str, int, bool]:
@@ -99,7 +104,7 @@ class Flow:
     ) -> None:
         self.search, self.modes, self.pool = search, modes, pool
         self.on_told, self.on_progress = on_told, on_progress
-        self.pruning, self.stops = search.pruning, search.pruning.stops
+        self.pruning = search.pruning
         self.replicates, self.epochs = search.config.search.replicates, search.config.trainer.epochs
         self.ready: list[_Trial] = []
         self.held: list[_Trial] = []
@@ -115,16 +120,20 @@ class Flow:
         while self.search.done < self.search.total:
             self._ask()
             self._hand_out()
-            if not (self.running or self.ready or self.held):
+            if not (self.running or self.ready):
                 raise RunError(f"the study {self.search.name!r} has trials that nobody runs; give the command again")
             self._collect()
 
+    @property
+    def _more_to_ask(self) -> bool:
+        return len(self.ready) < self.share and self.search.ready()
+
     def _ask(self) -> None:
         """As many trials as the cores are to have at hand; one after the other, so that none waits for all."""
-        while self.search.ready() and len(self.ready) < self.share:
+        while self._more_to_ask:
             (asked,) = self.search.ask(1)
             seeds = replicate_seeds(asked.config.seed, self.replicates)
-            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds]))
+            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds], stops_of(asked.config)))
 
     def _hand_out(self) -> None:
         while self.ready and len(self.running) < AHEAD * self.pool.workers:
@@ -133,20 +142,21 @@ class Flow:
                 kinds.setdefault(trial.kind, []).append(trial)
             # The fullest stack; of equally full ones that which is furthest, so that trials end.
             kind = max(kinds, key=lambda k: (min(len(kinds[k]), self.share), k[1], k[2]))
-            if len(kinds[kind]) < self.share and self.running and self.search.ready():
+            if len(kinds[kind]) < self.share and self.running and self._more_to_ask:
                 return  # more are to be had at once
             self._hand(kinds[kind])
 
     def _hand(self, trials: Sequence[_Trial]) -> None:
         """As many of the trials as a stack is to hold."""
-        choice, stop, stopped = self.modes.of(trials[0].jobs[0]), self.stops[trials[0].at], bool(trials[0].reason)
+        choice, stop, stopped = self.modes.of(trials[0].jobs[0]), trials[0].stop, bool(trials[0].reason)
+        epochs = trials[0].stops[-1].epoch
         members = len(trials[0].paused) if stopped else len(stop.replicates) or self.replicates
         chosen = list(trials[: max(1, min(self.share, choice.stack_size // members))])
         taken = {trial.asked.number for trial in chosen}
         self.ready = [trial for trial in self.ready if trial.asked.number not in taken]
         done = [0.0]
         legs = [Leg(trial.jobs, stop.replicates, trial.verdict is None, trial.paused) for trial in chosen]
-        call = partial(run_round, legs, stop.epoch, stopped or stop.epoch == self.epochs, choice)
+        call = partial(run_round, legs, stop.epoch, stopped or stop.epoch == epochs, choice)
         self.running[self.pool.submit(call, partial(done.__setitem__, 0))] = (chosen, done)
 
     def _collect(self) -> None:
@@ -167,8 +177,8 @@ class Flow:
 
     def _after(self, trial: _Trial) -> None:
         """What becomes of a trial that was on a core."""
-        stop = self.stops[trial.at]
-        if trial.reason or stop is self.stops[-1]:
+        stop = trial.stop
+        if trial.reason or stop is trial.stops[-1]:
             self._tell(trial)
             return
         if stop.replicates:
@@ -182,7 +192,7 @@ class Flow:
         """Lets trials at a stop go on, or ends them, as soon as what decides it is known."""
         held, self.held = sorted(self.held, key=lambda t: t.asked.number), []
         for trial in held:
-            stop = self.stops[trial.at]
+            stop = trial.stop
             if not self.pruning.can_judge(trial.asked.number, stop):
                 self.held.append(trial)
                 continue
@@ -215,7 +225,7 @@ def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialReco
         return TrialRecord([], verdict, reason)
     until = None
     if reason:
-        stops = search.pruning.stops
+        stops = stops_of(config)
         last = next(i for i, stop in enumerate(stops) if stop.replicates and stop.step == trial.last_step)
         jobs = jobs[: max(stops[last].replicates) + 1]
         until = stops[last].epoch if stops[last].epoch < config.trainer.epochs else None

@@ -10,6 +10,7 @@ from pipeline.config import compose
 from pipeline.search import studies
 
 PRUNE = [*QUICK, "study.name=judged", "search=random", "search.preflight=prune", "search.confirm=2"]
+PRUNE += ["search.min_verdict=0"]  # the hopeless alone
 DEEP = ["model.depth=6", "search.enqueue=[{weight_init.scale: 0.0, bias_init.value: 0.0}]"]
 
 

@@ -56,7 +56,8 @@ def _measure(context: Context) -> dict[str, Measured]:
         spent = {arm: spent[arm] + steps for arm, (steps, _) in cost.items()}
         (pruned, reached), (whole, _) = cost[PRUNED], cost[WHOLE]
         shares.append(pruned / whole if reached else max(1.0, pruned / whole))
-        by_end.append(cost_to_reach(trials[PRUNED], goal)[0] / cost_to_reach(trials[WHOLE], goal)[0])
+        ended = cost_to_reach(trials[PRUNED], goal)[0] / cost_to_reach(trials[WHOLE], goal)[0]
+        by_end.append(ended if reached else max(1.0, ended))
         context.say(f"seed {seed}: to {goal:.4f} in {pruned:,} member-steps with, {whole:,} without pruning")
     detail = {f"member-steps {arm}, all seeds": float(steps) for arm, steps in spent.items()}
     detail |= {

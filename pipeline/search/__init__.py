@@ -3,7 +3,7 @@
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
 from pipeline.search.status import StudyStatus, studies, trial_counter
-from pipeline.search.stops import Stop
+from pipeline.search.stops import Stop, stops_of
 from pipeline.search.storage import study_name
 from pipeline.search.study import Asked, FinishedTrial, Search, planned
 
@@ -19,6 +19,7 @@ __all__ = [
     "grid_size",
     "inert_axes",
     "planned",
+    "stops_of",
     "studies",
     "study_name",
     "trial_counter",

@@ -36,14 +36,14 @@ class Ledger:
         history: results that a suggestion may rest on.
 
     Attributes:
-        done: how many trials have a result.
+        done: how many trials have a result. failed: how many others called failed.
         best: the best complete one, of equals the first; None if none is complete.
     """
 
     def __init__(self, trials: Iterable[FrozenTrial], minimize: bool, lag: int, history: int) -> None:
         self.trials: list[FrozenTrial] = []
         self.lag, self.history = lag, history
-        self.done = 0
+        self.done = self.failed = 0
         self.best: FrozenTrial | None = None
         self._sign = 1 if minimize else -1
         self._ended = 0  # trials below this number have ended
@@ -65,8 +65,8 @@ class Ledger:
             self.trials.append(trial)
         else:
             self.trials[trial.number] = trial
-        if trial.state in RESULTS:
-            self.done += 1
+        self.done += trial.state in RESULTS
+        self.failed += trial.state == TrialState.FAIL
         self.best = self._better(self.best, trial)
         while self._ended < len(self.trials) and self.trials[self._ended].state.is_finished():
             self._ended += 1

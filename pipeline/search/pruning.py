@@ -3,8 +3,8 @@
 A trial's fate follows from trials with lower numbers, as far as they had come for it to
 know: for the verdict and at a rung of successive halving those that reached it, for the
 other pruners the results that it was suggested from. Neither timing nor an interruption
-changes it. Of many such trials the latest ``search.history`` count, so that the last
-judgement costs no more than the thousandth.
+changes it. Of many trials at a rung or with results the latest ``search.history`` count,
+so that the last judgement costs no more than the thousandth.
 """
 
 import warnings
@@ -85,15 +85,14 @@ class Pruning:
         return passed >= number
 
     def _known(self, number: int, stop: Stop) -> bool:
-        if not stop.replicates:
-            return number in self._scores
         ended = number in self._stopped or self.ledger[number].state.is_finished()
-        return ended or stop.step in self._values.get(number, {})
+        reached = stop.step in self._values.get(number, {}) if stop.replicates else number in self._scores
+        return ended or reached
 
     def unworthy(self, number: int, verdict: Verdict) -> str:
         """Why a trial isn't trained at all, by its verdict and the best among those before; empty if it is."""
         for i in range(len(self._leading), number + 1):
-            self._leading.append(max(self._scores[i], self._leading[-1] if i else 0.0))
+            self._leading.append(max(self._scores.get(i, 0.0), self._leading[-1] if i else 0.0))
         best, reason = self._leading[number], ""
         if verdict.hopeless:
             reason = f"not trained: {verdict.sentence}"

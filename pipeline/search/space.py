@@ -211,6 +211,9 @@ def _check(axis: Axis, config: Config) -> None:
         for key in chosen:
             if key.split(".")[0] in PART_OF_NO_RUN:
                 raise UsageError.of(f"search.space.{axis.key}", key, "can't be searched: it isn't part of a single run")
+            if key == "trainer.epochs" and config.search.pruner in ("halving", "median"):
+                reason = f"can't be searched with search.pruner={config.search.pruner}, which compares epoch by epoch"
+                raise UsageError.of(f"search.space.{axis.key}", key, reason)
         same = seen.setdefault(to_yaml(with_values(config, chosen)), str(end))
         if axis.arms and same != end:
             raise UsageError.of(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pipeline.config import Config
+from pipeline.errors import UsageError
 
-__all__ = ["Stop", "stops_of"]
+__all__ = ["Stop", "check_stops", "stops_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ def stops_of(config: Config) -> tuple[Stop, ...]:
     counts = [0, *_growing(1, search.reduction, search.replicates), search.replicates]
     rounds = [_whole(range(done, count), epochs) for done, count in pairwise(counts)]
     return (*judged, *ahead, *rounds)
+
+
+def check_stops(config: Config) -> None:
+    """Raises ``UsageError`` where a pruner would never have a say."""
+    search, epochs = config.search, config.trainer.epochs
+    if search.pruner != "none" and len([stop for stop in stops_of(config) if stop.replicates]) == 1:
+        more = "search.replicates" if search.pruner == "wilcoxon" else f"search.replicates, or trainer.epochs={epochs}"
+        raise UsageError.of("search.pruner", search.pruner, f"never judges a trial before its end here: raise {more}")
 
 
 def _whole(replicates: range, epochs: int) -> Stop:

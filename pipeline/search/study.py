@@ -1,6 +1,5 @@
 """The Optuna study behind a search: opened or resumed, asked for trials, told results."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.config import Config, config_hash, identity, with_values
+from pipeline.config import Config, with_values
 from pipeline.errors import RunError, UsageError
 from pipeline.records import MemberRecord, TrialRecord
+from pipeline.search.identity import check_identity
 from pipeline.search.ledger import Ledger
 from pipeline.search.points import first_points
 from pipeline.search.pruning import SCORE, Pruning, standing
 from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
-from pipeline.search.stops import Stop
+from pipeline.search.stops import Stop, check_stops
 from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
 
 __all__ = ["Asked", "FinishedTrial", "Search", "planned"]
@@ -70,11 +70,12 @@ class Search:
         self.axes = axes_of(config)
         if not self.axes:
             raise UsageError.of("search.space", config.search.space, "holds no axis that could change anything")
+        check_stops(config)
         self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
         self._lock = held_lock(config, self.name)
         self.storage, self.store = open_storage(config, self.name)
         self._id = self._open()
-        self._check_identity(data_digest)
+        check_identity(self.storage, self._id, config, data_digest)
         self._recover()
         trials = self.storage.get_all_trials(self._id, deepcopy=False)
         self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
@@ -131,7 +132,8 @@ class Search:
 
         Trial k rests on the results of trials 0 to k - ``under_way``, and on no others.
         """
-        return bool(self._waiting) or (len(self._ledger) < self.total and self._ledger.ready)
+        left = len(self._ledger) - self._ledger.failed < self.total
+        return bool(self._waiting) or (left and self._ledger.ready)
 
     def ask(self, count: int = 1) -> list[Asked]:
         """The next trials: ``count``, or as many of them as can be asked for already."""
@@ -226,31 +228,10 @@ class Search:
         """Settles a mode for good."""
         self.storage.set_study_user_attr(self._id, MODES, self.modes | {structure: mode})
 
-    def _check_identity(self, digest: str) -> None:
-        stored = self.storage.get_study_user_attrs(self._id)
-        if "data_digest" not in stored:
-            mine = {"config": json.dumps(identity(self.config)), "config_hash": config_hash(self.config)}
-            for key, value in (mine | {"data_digest": digest}).items():
-                self.storage.set_study_user_attr(self._id, key, value)
-            return
-        _check_config(self.name, identity(self.config), json.loads(stored["config"]))
-        if stored["data_digest"] != digest:
-            key = "dataset.path" if self.config.dataset.path else "dataset"
-            given = self.config.dataset.path or self.config.dataset.name
-            allowed = f"the data have changed since the study {self.name!r} was begun; choose another study.name"
-            raise UsageError.of(key, given, allowed)
-
     def _recover(self) -> None:
         """Trials that a process left RUNNING are given again."""
         for trial in self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
             _put_back(self.storage, trial._trial_id)
-
-
-def _check_config(study: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
-    for key in sorted({*mine, *theirs}):
-        if mine.get(key) != theirs.get(key):
-            allowed = f"the study {study!r} was begun with {theirs.get(key)}; choose another study.name"
-            raise UsageError.of(key, mine.get(key), allowed)
 
 
 def _put_back(storage: BaseStorage, trial_id: int) -> None:
