@@ -1,4 +1,4 @@
-"""Pruning: decided by trial numbers alone, as the papers' rules say, the same on any number of threads."""
+"""Pruning: decided by trial numbers alone, as the papers' rules say."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,6 @@ from pipeline.records import Verdict
 from pipeline.search.ledger import Ledger
 from pipeline.search.pruning import Pruning
 from pipeline.search.stops import stops_of
-
-FLOW = [
-    "trainer.epochs=10",
-    "search.min_epochs=4",
-    "search.reduction=2",
-    "search.n_trials=14",
-    "search.replicates=2",
-    "search.batch=6",
-    "model.width=8",
-    "probes=light",
-]
 
 
 def ledger(count, states=None, lag=4, values=None, history=500):
