@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
 from pipeline.interrupt import Terminated, install
+from pipeline.native import build_ahead, stop_building
 
 if TYPE_CHECKING:
     from pipeline.config import Section
@@ -27,6 +28,7 @@ class Verb:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
         base: overrides that its configuration starts from, before the user's.
         relays: whether its function gets the overrides as well, to hand them on to other commands.
+        computes: whether it trains or looks at networks, for which the kernels are compiled as it starts.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Verb:
     kind: str = "Config"
     base: tuple[str, ...] = ()
     relays: bool = False
+    computes: bool = False
 
     def compose(self, overrides: Sequence[str]) -> "Section":
         # Imported here: it takes seconds, which help and typing errors need not wait for.
@@ -44,6 +47,15 @@ class Verb:
         return config.compose_as(kind, [*self.base, *overrides])
 
     def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
+        if not self.computes:
+            return self._run(overrides, flags)
+        build_ahead()
+        try:
+            return self._run(overrides, flags)
+        finally:
+            stop_building()
+
+    def _run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
         # A million objects come with the libraries and stay: the collector need not go through them
         # again and again, neither while they come (a fifth of that time) nor later.
         gc.disable()
@@ -60,10 +72,15 @@ class Verb:
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("sweep", "search init scale and bias value, confirm the winner, write the report"),
-        Verb("train", "train one network and log its run"),
-        Verb("diagnose", "the verdict on one network and its data, before training", ("--json",)),
-        Verb("symmetry", "which neurons must stay copies, and what broke the ties of the others", ("--json",)),
+        Verb("sweep", "search init scale and bias value, confirm the winner, write the report", computes=True),
+        Verb("train", "train one network and log its run", computes=True),
+        Verb("diagnose", "the verdict on one network and its data, before training", ("--json",), computes=True),
+        Verb(
+            "symmetry",
+            "which neurons must stay copies, and what broke the ties of the others",
+            ("--json",),
+            computes=True,
+        ),
         Verb("report", "make the HTML report of a study again"),
         # The first question stands for all: their experiments have the same keys, with few exceptions.
         Verb("answers", "answer the seven questions by experiment", base=("experiment=q1",), relays=True),

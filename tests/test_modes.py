@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -126,3 +127,28 @@ def test_nothing_is_chosen_by_other_streams(wine):
     before = torch.get_rng_state()
     choose(module, wine)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_kernels_are_compiled_ahead(own_cache):
+    build.build_ahead()
+    assert build.library() is not None  # waits for it
+    assert len(list(own_cache.glob("kernels-*.so"))) == 1
+    build.stop_building()
+
+
+def test_a_build_that_nobody_needs_ends_and_leaves_nothing(own_cache):
+    build.build_ahead()
+    deadline = time.monotonic() + 30
+    while not list(own_cache.glob("*/mlp.cpp")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    build.stop_building()
+    assert list(own_cache.iterdir()) == []
+    assert build.library() is not None  # and can be made after all
+
+
+def test_a_mistake_does_not_wait_for_the_compiler(own_cache):
+    command = [sys.executable, "-m", "pipeline", "sweep", "weight_init.scale=many"]
+    found = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    # All of the library, if that was done before the mistake was found, or nothing.
+    assert {path.suffix for path in own_cache.glob("*")} <= {".so"}

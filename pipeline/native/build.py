@@ -12,11 +12,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
+from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["NoCompilerError", "cache_folder", "compiler", "library", "machine"]
+__all__ = ["NoCompilerError", "build_ahead", "cache_folder", "compiler", "library", "machine", "stop_building"]
 
 SOURCES = ("kernels.hpp", "doubles.hpp", "looks.hpp", "layer.hpp", "mlp.cpp", "looks.cpp", "rows.cpp", "spectrum.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-w")
@@ -52,24 +54,61 @@ def machine() -> str:
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
-    """The compiled kernels.
+    """The compiled kernels; waits for them where they are being compiled.
 
     Raises:
         NoCompilerError: they can't be compiled here, nor were before.
     """
-    source = resources.files(__package__)
-    texts = {name: (source / name).read_text() for name in SOURCES}
-    found = compiler()
-    key = "\0".join([*texts.values(), *FLAGS, _version(found) if found else "", machine()])
-    path = cache_folder() / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if not path.exists():
-        if found is None:
-            raise NoCompilerError("no C++ compiler found (set CXX, or install g++)")
-        _compile(found, texts, path)
+    path = _built()
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise NoCompilerError(f"the compiled kernels can't be loaded ({error})") from None
+
+
+def build_ahead() -> None:
+    """Begins to compile the kernels beside what is done meanwhile: importing torch takes as long."""
+    _ahead.append(threading.Thread(target=_quietly, name="kernels"))
+    _ahead[-1].start()
+
+
+def stop_building() -> None:
+    """Ends the compilers, if any are at work: nobody needs the kernels any more."""
+    with _guard:
+        _stopped.set()
+        for process in _compilers:
+            process.terminate()
+    for thread in _ahead:
+        thread.join()
+    _ahead.clear()
+    _stopped.clear()
+
+
+_ahead: list[threading.Thread] = []
+_compilers: list["subprocess.Popen[str]"] = []
+_stopped = threading.Event()
+_guard = threading.Lock()  # of the two before
+_building = threading.Lock()
+
+
+def _quietly() -> None:
+    with suppress(NoCompilerError):  # raised again for whoever needs them
+        _built()
+
+
+def _built() -> Path:
+    """Where the library is, compiled if it wasn't."""
+    with _building:
+        source = resources.files(__package__)
+        texts = {name: (source / name).read_text() for name in SOURCES}
+        found = compiler()
+        key = "\0".join([*texts.values(), *FLAGS, _version(found) if found else "", machine()])
+        path = cache_folder() / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+        if not path.exists():
+            if found is None:
+                raise NoCompilerError("no C++ compiler found (set CXX, or install g++)")
+            _compile(found, texts, path)
+        return path
 
 
 def _version(command: str) -> str:
@@ -100,7 +139,11 @@ def _compile(command: str, texts: dict[str, str], path: Path) -> None:
 
 def _run(*commands: list[str]) -> None:
     """Runs compilers side by side; raises what the first that failed said."""
-    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands]
+    with _guard:
+        if _stopped.is_set():
+            raise NoCompilerError("stopped")
+        running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands]
+        _compilers[:] = running
     said = [process.communicate()[1] for process in running]
     for process, command, errors in zip(running, commands, said, strict=True):
         if process.returncode != 0:
