@@ -55,8 +55,8 @@ status: $(READY) ## list the studies and their trials
 bench: $(READY) ## measure the table in benchmarks/RESULTS.md (hours); some rows: make bench ARGS="row=digits,cnn"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-test: $(READY) ## run all tests
-	@$(BIN)/pytest $(ARGS)
+test: $(READY) ## run all tests, on all cores
+	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 test-fast: $(READY) ## run the tests that take seconds
 	@$(BIN)/pytest -m "not slow" $(ARGS)
