@@ -19,10 +19,9 @@ typedef int32_t vi __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 
 static inline vf load(const float *p) { return *reinterpret_cast<const vf *>(p); }
 static inline void store(float *p, vf v) { *reinterpret_cast<vf *>(p) = v; }
-static inline vf all(float s) { return vf{} + s; }
-static inline vf pick(vi mask, vf yes, vf no) {
-    return reinterpret_cast<vf>((mask & reinterpret_cast<vi>(yes)) | (~mask & reinterpret_cast<vi>(no)));
-}
+// Less 0, which is s for every s: vf{} + s would turn -0 into 0, so that compilers must add, on the ports that multiply.
+static inline vf all(float s) { return s - vf{}; }
+static inline vf pick(vi mask, vf yes, vf no) { return mask ? yes : no; }
 static inline vf magnitude(vf x) { return reinterpret_cast<vf>(reinterpret_cast<vi>(x) & 0x7fffffff); }
 // NaN stays NaN in all three.
 static inline vf at_most(vf x, float top) { return pick(x > all(top), all(top), x); }

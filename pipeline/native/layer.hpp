@@ -140,8 +140,9 @@ inline void activate(Layer &k, int n) {
     }
 }
 
+// keep: whether g is to become the update; where nobody asks, it need not be written.
 inline void update(const Optimizer &o, float lr, float decay, int64_t t, size_t n, float *p, float *g,
-                   std::vector<Buffer> &moments) {
+                   std::vector<Buffer> &moments, bool keep) {
     if (o.kind == 0) {
         float *m = moments.empty() ? nullptr : (float *)moments[0];
         for (size_t i = 0; i < n; i += VL) {
@@ -153,7 +154,7 @@ inline void update(const Optimizer &o, float lr, float decay, int64_t t, size_t 
                 store(m + i, d);
             }
             const vf u = d * -lr;
-            store(g + i, u);
+            if (keep) store(g + i, u);
             store(p + i, old + u);
         }
         return;
@@ -167,7 +168,7 @@ inline void update(const Optimizer &o, float lr, float decay, int64_t t, size_t 
         v[i] = o.beta2 * v[i] + (1.0f - o.beta2) * d * d;
         float u = -lr * first * m[i] / (std::sqrt(v[i]) * second + o.eps);
         if (o.kind == 2) u -= lr * decay * p[i];
-        g[i] = u;
+        if (keep) g[i] = u;
         p[i] += u;
     }
 }

@@ -132,11 +132,11 @@ public:
         }
     }
 
-    // One step; gradients become updates.
-    void step(const Optimizer &o, float lr, float decay, int64_t t) {
+    // One step. keep: whether gradients become updates.
+    void step(const Optimizer &o, float lr, float decay, int64_t t, bool keep) {
         for (Layer &k : layers_) {
-            update(o, lr, decay, t, k.w.size(), k.w, k.gw, k.mw);
-            if (k.bias) update(o, lr, decay, t, k.b.size(), k.b, k.gb, k.mb);
+            update(o, lr, decay, t, k.w.size(), k.w, k.gw, k.mw, keep);
+            if (k.bias) update(o, lr, decay, t, k.b.size(), k.b, k.gb, k.mb, keep);
             if (!k.first) transpose(k.in, k.out, k.w, k.wide, k.back, padded(k.in));
         }
     }
@@ -166,7 +166,7 @@ int train(const Net *net, const Optimizer *o, const Batches *d, int64_t from, in
             loss[m * d->steps + s] = (float)(sums.loss / d->size);
             hits[m * d->steps + s] = (int32_t)sums.hits;
             member.backward(x, d->size);
-            member.step(*o, o->lr[m], o->decay[m], o->steps[m] + s + 1);
+            member.step(*o, o->lr[m], o->decay[m], o->steps[m] + s + 1, uw && s + 1 == d->steps);
         }
         member.write(m, *o);
         if (uw) member.write_changes(m, uw, ub);
