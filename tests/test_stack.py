@@ -18,6 +18,9 @@ FEATURES, CLASSES, ROWS = 13, 3, 16
 SPECS = [
     InitSpec(w, 0.8, b, 0.2) for w, b in zip(sorted(WEIGHTS), sorted(BIASES) * 3, strict=False)
 ]  # every weight scheme, every bias scheme
+# Adam divides gradients by their own size: where those of tied weights cancel, that is round-off, which some
+# processors have and others don't.
+UNSTABLE_UNDER_ADAM = {"cnn": ("tied",)}
 
 
 def batches(seed: int, steps: int, dtype=torch.float64):
@@ -54,7 +57,8 @@ def torch_optimizer(spec: OptimizerSpec, lr: float, decay: float):
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_stacked_equals_alone(name, optimizer):
     module = build(name, FEATURES, CLASSES)
-    specs = [s for s in SPECS if s.weight not in UNSTABLE.get(name, ())]
+    unstable = UNSTABLE.get(name, ()) + (() if optimizer == "sgd" else UNSTABLE_UNDER_ADAM.get(name, ()))
+    specs = [s for s in SPECS if s.weight not in unstable]
     spec = OptimizerSpec(optimizer, momentum=0.9 if optimizer == "sgd" else 0.0)
     members = [initial_parameters(module, init, seed, fit_data()) for seed, init in enumerate(specs)]
     lr = [0.002 * (1 + i % 4) for i in range(len(members))]
