@@ -17,11 +17,11 @@ from pipeline.answers.answer import _findings
 from pipeline.answers.claims import ACCURACY, Claim, Question
 from pipeline.answers.measured import Measured
 from pipeline.answers.sentences import short_sentences
-from pipeline.answers.statistics import compare, holm, spread
 from pipeline.answers.verdict import judge, outcome_of, where
 from pipeline.config import compose
 from pipeline.report import write_answers
 from pipeline.search import axes_of
+from pipeline.statistics import compare, holm, spread
 
 A = np.array([0.91, 0.95, 0.93, 0.96, 0.90])
 B = np.array([0.88, 0.94, 0.91, 0.90, 0.89])

@@ -6,8 +6,8 @@ from pipeline.answers.claims import Claim, Question
 from pipeline.answers.measured import Measured
 from pipeline.answers.questions import QUESTIONS
 from pipeline.answers.sentences import claim_sentence, short_sentences
-from pipeline.answers.statistics import Comparison, holm
 from pipeline.answers.verdict import Cell, Judgement, Outcome, judge, outcome_of, where
+from pipeline.statistics import Comparison, holm
 from pipeline.tracking import StudyRuns
 
 __all__ = ["Answer", "CellResult", "Finding", "answer"]

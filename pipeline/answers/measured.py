@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.answers.claims import ACCURACY, BROKEN, LEARNS, Claim, Question
-from pipeline.answers.statistics import Comparison, Spread, compare, spread
 from pipeline.answers.verdict import Cell
+from pipeline.statistics import Comparison, Spread, compare, spread
 from pipeline.tracking import StudyRuns
 
 __all__ = ["Measured"]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.answers.answer import Answer
 from pipeline.answers.claims import ACCURACY, label
 from pipeline.answers.measured import Measured
-from pipeline.answers.statistics import Spread, spread
+from pipeline.statistics import Spread, spread
 
 __all__ = ["picture"]
 

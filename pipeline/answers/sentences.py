@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.answers.claims import ACCURACY, LEARNS, Claim, Question, label
 from pipeline.answers.measured import Measured
-from pipeline.answers.statistics import Spread
 from pipeline.answers.verdict import Cell, Judgement, Outcome, where
+from pipeline.statistics import Spread
 
 __all__ = ["claim_sentence", "short_sentences"]
 

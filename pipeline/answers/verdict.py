@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.answers.claims import Claim
-from pipeline.answers.statistics import Comparison
+from pipeline.statistics import Comparison
 
 __all__ = ["ALPHA", "FACTORS", "RULES", "Cell", "Outcome", "judge", "outcome_of", "where"]
 
