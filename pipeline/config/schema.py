@@ -179,6 +179,7 @@ class LauncherConfig(Section):
 
 class ReportConfig(Section):
     top: Annotated[int, Field(ge=1, le=100)]
+    exemplars: bool
     questions: Annotated[list[Question], Field(min_length=1)]
     answers: Annotated[str, Field(min_length=1)]
 

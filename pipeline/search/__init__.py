@@ -1,5 +1,6 @@
 """The search: the one place that knows Optuna."""
 
+from pipeline.search.importance import FEWEST_FOR_IMPORTANCE, importances
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
 from pipeline.search.status import StudyStatus, studies, trial_counter
@@ -8,6 +9,7 @@ from pipeline.search.storage import study_name
 from pipeline.search.study import Asked, FinishedTrial, Search, planned
 
 __all__ = [
+    "FEWEST_FOR_IMPORTANCE",
     "Asked",
     "Axis",
     "FinishedTrial",
@@ -17,6 +19,7 @@ __all__ = [
     "axes_of",
     "ends_of",
     "grid_size",
+    "importances",
     "inert_axes",
     "planned",
     "stops_of",

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeline.lazy import lazily
-from pipeline.tracking.place import check_store
+from pipeline.tracking.place import check_store, ui_address
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.writer import Writer
 
@@ -15,23 +15,31 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 if TYPE_CHECKING:
     from pipeline.tracking.confirmation import Confirmation
+    from pipeline.tracking.entities import EXEMPLARS, NETWORK
     from pipeline.tracking.history import StudyRuns, read_study
     from pipeline.tracking.model import register_winner
     from pipeline.tracking.runs import StudyTracker, track_single
     from pipeline.tracking.store import Store, open_store, ui_command
+    from pipeline.tracking.subject import Subject, address_of, find_subject
 
 __all__ = [
+    "EXEMPLARS",
+    "NETWORK",
     "Confirmation",
     "Store",
     "StudyRuns",
     "StudyTracker",
+    "Subject",
     "TrialRun",
     "Writer",
+    "address_of",
     "check_store",
+    "find_subject",
     "open_store",
     "read_study",
     "register_winner",
     "track_single",
+    "ui_address",
     "ui_command",
 ]
 
@@ -39,10 +47,15 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "EXEMPLARS": "entities",
+        "NETWORK": "entities",
         "Confirmation": "confirmation",
         "Store": "store",
         "StudyRuns": "history",
         "StudyTracker": "runs",
+        "Subject": "subject",
+        "address_of": "subject",
+        "find_subject": "subject",
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",

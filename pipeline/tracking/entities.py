@@ -16,6 +16,7 @@ from pipeline.probes import PROBES, log_spaced
 from pipeline.records import Curve, MemberRecord, TrialRecord
 
 __all__ = [
+    "EXEMPLARS",
     "LAYERS",
     "NETWORK",
     "REPLICATES",
@@ -25,9 +26,11 @@ __all__ = [
     "identity_tags",
     "metrics_of",
     "params_of",
+    "replicates_of",
 ]
 
 LAYERS, REPLICATES = "layers.parquet", "replicates.parquet"
+EXEMPLARS = "exemplars.npz"
 # Where layers.parquet has a value of the whole network instead of a layer's name.
 NETWORK = "(network)"
 # Of a curve MLflow gets so many points, log-spaced; layers.parquet has all.
@@ -152,8 +155,13 @@ def artifacts_of(config: Config, record: TrialRecord | None = None) -> dict[str,
     """``config.yaml``, and of a record ``layers.parquet`` and ``replicates.parquet``: ``{name: content}``."""
     found = {"config.yaml": to_yaml(config).encode()}
     if record is not None and record.members:
-        found |= {LAYERS: _parquet(_layer_table(record)), REPLICATES: _parquet(_replicate_table(record))}
+        found |= {LAYERS: _parquet(_layer_table(record)), REPLICATES: replicates_of(record)}
     return found
+
+
+def replicates_of(record: TrialRecord) -> bytes:
+    """``replicates.parquet`` of a record."""
+    return _parquet(_replicate_table(record))
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
 from pipeline.config import Config, masked
 from pipeline.errors import RunError, UsageError
 from pipeline.folders import make_writable
 
-__all__ = ["check_store", "directory_of", "store_uri"]
+__all__ = ["check_store", "directory_of", "store_uri", "ui_address"]
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
@@ -32,6 +33,15 @@ def store_uri(config: Config) -> str:
     if "://" not in uri or scheme not in SCHEMES:
         raise UsageError.of(key, masked(uri), f"must be one of {', '.join(f'{s}://...' for s in SCHEMES)}")
     return uri
+
+
+def ui_address(config: Config) -> str:
+    """Where the MLflow UI is: at a server's own address, else where ``initlab ui`` serves it; no password in it."""
+    uri = store_uri(config)
+    if not uri.startswith("http"):
+        return f"http://127.0.0.1:{config.tracking.port}"
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
 def check_store(config: Config) -> None:

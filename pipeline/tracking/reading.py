@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, select
 from pipeline.tracking.database import engine_of, is_database
 from pipeline.tracking.store import Store
 
-__all__ = ["PARENT", "children_of", "quoted", "search"]
+__all__ = ["PARENT", "children_of", "equals", "search"]
 
 PARENT = "mlflow.parentRunId"
 PAGE = 1000
@@ -41,9 +41,13 @@ def children_of(store: Store, parent: str, parts: Sequence[str] = ("params", "me
     return found.sort_values(["started", "run_id"], ignore_index=True)
 
 
-def quoted(text: str) -> str:
-    """A string literal of MLflow's search language."""
-    return "'" + text.replace("'", "''") + "'"
+def equals(key: str, text: str) -> str:
+    """A condition of MLflow's search language that holds where ``key`` is ``text``.
+
+    The language has no way to write a quote in a string, so that with one in the text the
+    condition holds for any character in its place: look at what is found.
+    """
+    return f"{key} LIKE '{text.replace(chr(39), '_')}'" if "'" in text else f"{key} = '{text}'"
 
 
 def search(store: Store, condition: str) -> list[Run]:
@@ -59,7 +63,7 @@ def search(store: Store, condition: str) -> list[Run]:
 
 
 def _runs(store: Store, parent: str, parts: Sequence[str]) -> pd.DataFrame:
-    rows = [_row(run, parts) for run in search(store, f"tags.`{PARENT}` = {quoted(parent)}")]
+    rows = [_row(run, parts) for run in search(store, equals(f"tags.`{PARENT}`", parent))]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(INFO))
 
 

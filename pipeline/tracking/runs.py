@@ -13,35 +13,40 @@ from mlflow.entities import DatasetInput, Metric, Run
 from pipeline.config import Config
 from pipeline.data import Dataset
 from pipeline.names import run_title
+from pipeline.provenance import git_commit, versions
 from pipeline.records import MemberRecord, TrialRecord, Verdict
+from pipeline.tracking.artifacts import fill
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
+    EXEMPLARS,
+    REPLICATES,
     artifacts_of,
     chance,
     dataset_input,
     identity_tags,
     metrics_of,
     params_of,
+    replicates_of,
     run_tags,
 )
 from pipeline.tracking.finished import FinishedRun, ToClient, Way, log_dataset, way_into
-from pipeline.tracking.reading import PARENT, children_of, quoted, search
+from pipeline.tracking.reading import PARENT, children_of, equals, search
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.trial import TrialRun
+from pipeline.tracking.views import share_view
 
 __all__ = ["StudyTracker", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
 
 PRUNED = "initlab.pruned"
 REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
+SHOWN = "initlab.exemplars_of"
 
 
 def find_parent(store: Store, study: str) -> Run | None:
     """The parent run of a study, None if there is none yet."""
-    runs = store.client.search_runs(
-        [store.experiment], f"tags.`initlab.study` = {quoted(study)} AND tags.`initlab.kind` = 'study'", max_results=1
-    )
-    return runs[0] if runs else None
+    found = search(store, f"{equals('tags.`initlab.study`', study)} AND tags.`initlab.kind` = 'study'")
+    return next((run for run in found if run.data.tags["initlab.study"] == study), None)
 
 
 class StudyTracker:
@@ -78,6 +83,13 @@ class StudyTracker:
                 self._describe()
             return
         tags = identity_tags("study", self.config, self.study, self.data.digest)
+        tags |= {
+            "mlflow.source.name": "initlab sweep",
+            "mlflow.source.type": "LOCAL",
+            "initlab.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        }
+        if commit := git_commit():
+            tags["mlflow.source.git.commit"] = commit
         if self.config.study.question:
             tags["initlab.question"] = self.config.study.question
         run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
@@ -97,10 +109,7 @@ class StudyTracker:
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
         client.log_batch(self.parent, params=kept)
         log_dataset(self.store, self.parent, self._inputs)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in artifacts_of(self.config).items():
-                (Path(folder) / name).write_bytes(content)
-            client.log_artifacts(self.parent, folder)
+        self.log_content(artifacts_of(self.config))
 
     def log(self, trials: Sequence[TrialRun]) -> None:
         """One child run for each trial, finished or pruned."""
@@ -116,19 +125,38 @@ class StudyTracker:
         children = children_of(self.store, self.parent, ["tags"])
         return set(trial_numbers(children[ended(children) | pruned(children)]).tolist())
 
-    def log_confirmation(self, confirmation: Confirmation) -> None:
+    def log_confirmation(self, confirmation: Confirmation, record: TrialRecord) -> None:
         """What became of the winner on fresh seeds, on the parent."""
+        self.log_content({REPLICATES: replicates_of(record)})
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in confirmation.metrics.items()]
         self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(confirmation.tags))
 
-    def log_note(self, text: str) -> None:
-        """The parent's description, in Markdown."""
-        self.store.client.set_tag(self.parent, NOTE, text)
+    @property
+    def exemplars_of(self) -> int | None:
+        """The winner beside which the networks on record were trained, None if there are none."""
+        found = self.store.client.get_run(self.parent).data.tags.get(SHOWN)
+        return int(found) if found is not None else None
+
+    def log_exemplars(self, content: bytes, trial: int) -> None:
+        """The networks that the report shows, and beside which winner they were trained."""
+        self.log_content({EXEMPLARS: content})
+        self.store.client.set_tag(self.parent, SHOWN, str(trial))
+
+    def show(self, note: str) -> None:
+        """What the MLflow UI tells of the study: its description, in Markdown, and a view of its trials."""
+        self.store.client.set_tag(self.parent, NOTE, note)
+        share_view(self.store, self.study, self.axes, self.config.search.objective == "val/loss")
 
     def log_files(self, folder: Path) -> None:
         """Files for people, as artifacts of the parent."""
         self.store.client.log_artifacts(self.parent, str(folder))
+
+    def log_content(self, files: Mapping[str, bytes]) -> None:
+        """Artifacts of the parent: ``{file name: content}``."""
+        with tempfile.TemporaryDirectory() as folder:
+            fill(Path(folder), files)
+            self.store.client.log_artifacts(self.parent, folder)
 
     def end(self, status: str) -> None:
         """Closes the parent: FINISHED, FAILED or KILLED."""
@@ -136,7 +164,7 @@ class StudyTracker:
 
     def _close_stale(self) -> None:
         """A process that was killed leaves a child RUNNING: its trial is given again."""
-        running = f"tags.`{PARENT}` = {quoted(self.parent)} AND attributes.status = 'RUNNING'"
+        running = f"{equals(f'tags.`{PARENT}`', self.parent)} AND attributes.status = 'RUNNING'"
         for run in search(self.store, running):
             self.store.client.set_terminated(run.info.run_id, "KILLED")
 

@@ -68,7 +68,9 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
         raise UsageError.of("tracking.experiment", experiment, "was deleted in MLflow; restore it or choose another")
     if found is not None:
         return Store(client, uri, found.experiment_id)
-    return Store(client, uri, client.create_experiment(experiment, artifact_location=artifacts))
+    # Else the UI shows what it has for language models first.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return Store(client, uri, client.create_experiment(experiment, artifacts, tags))
 
 
 @contextmanager
