@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep train diagnose symmetry answers report ui theory status metrics bench test test-fast lint format lock clean
+.PHONY: help install sweep train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ answers: $(READY) ## answer the seven questions by experiment (some minutes)
 report: $(READY) ## make the HTML report of a study again
 	@$(BIN)/initlab report $(ARGS)
 
+compare: $(READY) ## set studies or runs side by side: make compare ARGS="NAME_OR_ID NAME_OR_ID"
+	@$(BIN)/initlab compare $(ARGS)
+
+open: $(READY) ## the address of a study or a run in the MLflow UI: make open ARGS="NAME_OR_ID"
+	@$(BIN)/initlab open $(ARGS)
+
 ui: $(READY) ## serve the MLflow UI on 127.0.0.1
 	@$(BIN)/initlab ui $(ARGS)
 
@@ -60,6 +66,17 @@ test: $(READY) ## run all tests, on all cores
 
 test-fast: $(READY) ## run the tests that take seconds
 	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+E2E := $(VENV)/.e2e
+
+$(E2E): $(READY) requirements-e2e.lock
+	@command -v chromium >/dev/null || { echo "installing chromium"; apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || \
+		{ echo "make: chromium is not here and could not be installed; install it" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-e2e.lock
+	@touch $(E2E)
+
+test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; screenshots in e2e-screenshots/)
+	@$(BIN)/pytest tests/e2e $(ARGS)
 
 lint: $(READY) ## check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

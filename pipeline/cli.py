@@ -29,6 +29,7 @@ class Verb:
         base: overrides that its configuration starts from, before the user's.
         relays: whether its function gets the overrides as well, to hand them on to other commands.
         computes: whether it trains or looks at networks, for which the kernels are compiled as it starts.
+        named: what its arguments besides overrides are called; empty if it takes none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Verb:
     base: tuple[str, ...] = ()
     relays: bool = False
     computes: bool = False
+    named: str = ""
 
     def compose(self, overrides: Sequence[str]) -> "Section":
         # Imported here: it takes seconds, which help and typing errors need not wait for.
@@ -46,16 +48,19 @@ class Verb:
         kind: type[Section] = getattr(config, self.kind)
         return config.compose_as(kind, [*self.base, *overrides])
 
-    def run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
+    def run(self, arguments: Sequence[str], flags: Sequence[str]) -> int:
+        """arguments: overrides, and the names that it takes."""
         if not self.computes:
-            return self._run(overrides, flags)
+            return self._run(arguments, flags)
         build_ahead()
         try:
-            return self._run(overrides, flags)
+            return self._run(arguments, flags)
         finally:
             stop_building()
 
-    def _run(self, overrides: Sequence[str], flags: Sequence[str]) -> int:
+    def _run(self, arguments: Sequence[str], flags: Sequence[str]) -> int:
+        names = [text for text in arguments if self.named and "=" not in text and not text.startswith("~")]
+        overrides = [text for text in arguments if text not in names]
         # A million objects come with the libraries and stay: the collector need not go through them
         # again and again, neither while they come (a fifth of that time) nor later.
         gc.disable()
@@ -66,7 +71,9 @@ class Verb:
                 gc.freeze()
         finally:
             gc.enable()
-        return function(config, flags, overrides) if self.relays else function(config, flags)
+        if self.relays:
+            return function(config, flags, overrides)
+        return function(config, flags, names) if self.named else function(config, flags)
 
 
 VERBS = {
@@ -82,9 +89,11 @@ VERBS = {
             computes=True,
         ),
         Verb("report", "make the HTML report of a study again"),
+        Verb("compare", "set two or more studies or runs side by side", named="STUDY|RUN_ID ..."),
         # The first question stands for all: their experiments have the same keys, with few exceptions.
         Verb("answers", "answer the seven questions by experiment", base=("experiment=q1",), relays=True),
         Verb("ui", "serve the MLflow UI on 127.0.0.1"),
+        Verb("open", "print the address of a study or a run in the MLflow UI", ("--browser",), named="STUDY|RUN_ID"),
         Verb(
             "theory",
             "mean-field figures at a point: critical line, q*, chi_1, depth scales",
@@ -151,6 +160,7 @@ def _verb_help(verb: Verb) -> str:
     listed = "".join(f"  {group}={', '.join(choices(group))}\n" for group in groups())
     offered = f"groups (weight_init=he_normal):\n{listed}\n" if verb.kind == "Config" else ""
     return (
-        f"initlab {verb.name}: {verb.help}\n\nusage: initlab {verb.name}{flags} [key=value ...]\n\n"
+        f"initlab {verb.name}: {verb.help}\n\n"
+        f"usage: initlab {verb.name}{f' {verb.named}' if verb.named else ''}{flags} [key=value ...]\n\n"
         f"{offered}keys and their defaults:\n{defaults}"
     )

@@ -7,14 +7,27 @@ from pipeline.lazy import lazily
 if TYPE_CHECKING:
     from pipeline.report.answers import check_folder, write_answers
     from pipeline.report.build import build_report, report_path
+    from pipeline.report.compare import differences, write_comparison
     from pipeline.report.summary import Row, Summary, summarise
 
-__all__ = ["Row", "Summary", "build_report", "check_folder", "report_path", "summarise", "write_answers"]
+__all__ = [
+    "Row",
+    "Summary",
+    "build_report",
+    "check_folder",
+    "differences",
+    "report_path",
+    "summarise",
+    "write_answers",
+    "write_comparison",
+]
 
 # What draws takes a second to import, in which networks can train.
 __getattr__ = lazily(
     __name__,
     {
+        "differences": "compare",
+        "write_comparison": "compare",
         "Row": "summary",
         "Summary": "summary",
         "build_report": "build",

@@ -10,7 +10,7 @@ from pipeline import __version__
 from pipeline.answers import RULES, Answer, CellResult, Finding, Ranking, label, picture
 from pipeline.config import Config
 from pipeline.folders import make_writable, unwritable
-from pipeline.report.pages import html_environment, markdown_environment, publish
+from pipeline.report.pages import html_environment, markdown_environment, publish, stylesheet
 
 __all__ = ["AnswerView", "check_folder", "view", "write_answers"]
 
@@ -51,9 +51,9 @@ class AnswerView:
         return as_uri(self.png)
 
 
-def as_uri(png: bytes) -> str:
+def as_uri(picture: bytes, kind: str = "png") -> str:
     """A picture as a ``data:`` URI."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def view(answer: Answer) -> AnswerView:
@@ -136,7 +136,7 @@ def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | 
     views = [view(answer) for answer in answers]
     shared = {"answers": views, "ranking": ranking, "rules": RULES, "version": __version__, "as_uri": as_uri}
     markdown = markdown_environment().get_template("answers.md.j2").render(shared)
-    html = html_environment().get_template("answers.html.j2").render(shared)
+    html = html_environment().get_template("answers.html.j2").render(shared, css=stylesheet(), ui="", experiment="")
     page = Path(config.tracking.dir) / "reports" / "answers" / "answers.html"
     try:
         for shown in views:

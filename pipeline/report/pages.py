@@ -2,11 +2,28 @@
 
 import os
 import re
+from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
 
-__all__ = ["html_environment", "markdown_environment", "publish"]
+__all__ = ["figure_json", "html_environment", "markdown_environment", "publish", "scripts", "stylesheet"]
+
+
+TEMPLATES = resources.files("pipeline.report") / "templates"
+
+
+class Raw:
+    """Text that stands in Markdown as it is: code, and addresses that the lab made itself."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def html_environment() -> Environment:
@@ -16,13 +33,15 @@ def html_environment() -> Environment:
 
 def markdown_environment() -> Environment:
     """Templates in which every value is escaped for Markdown, in tables and out of them."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("pipeline.report"),
         undefined=StrictUndefined,
         finalize=_escaped,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["raw"] = Raw
+    return environment
 
 
 def _escaped(value: object) -> object:
@@ -30,6 +49,21 @@ def _escaped(value: object) -> object:
         return value
     one_line = " ".join(value.split())
     return re.sub(r"([\\\\`*_\[\]|])", r"\\\1", one_line).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def stylesheet() -> Markup:
+    """The style of every page."""
+    return Markup((TEMPLATES / "report.css").read_text())
+
+
+def scripts() -> dict[str, Markup]:
+    """What a page with interactive figures needs, plotly itself among it."""
+    return {"js": Markup((TEMPLATES / "report.js").read_text()), "plotlyjs": Markup(get_plotlyjs())}
+
+
+def figure_json(figure: Figure) -> Markup:
+    """A figure for a ``<script type="application/json">``: no ``<`` can end the element early."""
+    return Markup(str(figure.to_json()).replace("<", "\\u003c"))
 
 
 def publish(path: Path, content: bytes) -> Path:

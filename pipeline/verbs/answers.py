@@ -113,7 +113,7 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
 def _report(study: Config, runs: StudyRuns) -> Path:
     """The report that the study's own process wrote; made here where it is missing."""
     path = report_path(study, runs.study)
-    return path if path.is_file() else build_report(study, runs)
+    return path if path.is_file() else build_report(study, runs).page
 
 
 def _verdicts(found: Sequence[Answer]) -> list[str]:

@@ -13,5 +13,5 @@ __all__ = ["report"]
 
 def report(config: Config, flags: Sequence[str] = ()) -> int:
     """Builds the page from what MLflow holds."""
-    say(str(build_report(config, read_study(config, study_name(config)))))
+    say(str(build_report(config, read_study(config, study_name(config))).page))
     return 0

@@ -12,6 +12,7 @@ from pipeline import report, tracking
 from pipeline.config import Config
 from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
+from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
@@ -63,6 +64,7 @@ def _run(search: Search, data: Dataset) -> int:
         _announce(search, data, finished)
     try:
         _search(search, late)
+        _show_exemplars(search, late.tracker, data)
         runs = _confirmed(search, late.tracker, data)
     except BaseException as error:
         search.abandon()
@@ -70,7 +72,7 @@ def _run(search: Search, data: Dataset) -> int:
             late.tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     late.tracker.end("FINISHED")
-    return _conclude(search.config, runs, late.tracker)
+    return _conclude(search.config, runs.with_parent_as_it_is(), late.tracker)
 
 
 class _Late:
@@ -176,8 +178,19 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
         val_accuracy=record.mean("val/accuracy"),
         model=model,
     )
-    tracker.log_confirmation(confirmation)
+    tracker.log_confirmation(confirmation, record)
     return tracking.read_study(search.config, search.name)
+
+
+def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> None:
+    """Trains the networks that the report shows beside the winner, unless they are on record."""
+    best = search.best
+    if best is None or not search.config.report.exemplars or tracker.exemplars_of == best.number:
+        return
+    jobs = exemplar_jobs(search.config_of(best))
+    records = run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept)
+    check_signals()
+    tracker.log_exemplars(to_bytes(exemplars_of(jobs, records, data)), best.number)
 
 
 def _register(
@@ -195,20 +208,18 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    summary = report.summarise(runs, config.report.top)
-    page = report.build_report(config, runs)
-    tracker.log_files(page.parent)
-    if summary is not None:
-        lines = study_table(summary)
-        tracker.log_note("\n".join([f"Report: artifact `{page.name}`.", "", "```", *lines, "```"]))
-        say("", *lines, "")
+    written = report.build_report(config, runs)
+    tracker.log_files(written.page.parent)
+    tracker.show(written.note)
+    if written.summary is not None:
+        say("", *study_table(written.summary), "")
     if (found := runs.confirmation) is not None:
         say(f"winner on {found.seeds} fresh seeds: test accuracy {found.accuracy:.3f} +- {found.spread:.3f} (std)")
         if found.model:
             say(f"registered model: {found.model}")
     if runs.pruned:
         say(*_pruned_lines(runs))
-    say("browse the runs: make ui", "the report:", str(page))
+    say("browse the runs: make ui", "the report:", str(written.page))
     return 0
 
 
