@@ -1,7 +1,5 @@
 """Studies and runs side by side, through the command, against the stored replicates."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +62,7 @@ def test_networks_without_seeds_in_common_are_not_paired(two):
     assert done.returncode == 0, done.stderr
     done = run_command("compare", "first", "third", cwd=two)
     html = (two / done.stdout.splitlines()[-3]).read_text()
-    assert re.search("Welch, 4 networks|too few networks", html)
+    assert "Welch, 4 networks" in html
     assert "paired, " not in html
 
 

@@ -42,8 +42,6 @@ def test_weights_are_pictures_of_images(of_digits):
 
 def test_likeness_is_the_correlation_of_activations(of_digits):
     """By numpy alone, for the best one."""
-    import torch
-
     from pipeline.init import initial_parameters
     from pipeline.runner import Job, member_of, network
 
@@ -55,7 +53,6 @@ def test_likeness_is_the_correlation_of_activations(of_digits):
     x = data.x_train[:256].double().flatten(1).numpy()
     expected = np.abs(np.corrcoef(np.tanh(x @ weight.T + bias).T))
     assert np.abs(of_digits["best"].alike[0] - expected).max() < 1e-5
-    assert torch.get_default_dtype() == torch.float32
 
 
 def test_tables_have_rows_and_many_units_are_cut():

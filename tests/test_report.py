@@ -203,7 +203,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.mark.parametrize("name", [HOSTILE, "../../x", "a|b`c*[d](e)", "$HOME & 'q'"])
 def test_a_hostile_name_is_text_and_stays_in_its_folder(quick, name, home):
-    config = quick("study.name=plain").model_copy(update={})
+    config = quick()
     tracker = tracker_of(config, name)
     tracker.log([trial(config, 0, 0.9)])
     tracker.end("FINISHED")

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from pipeline.report.build import build_report, report_path
     from pipeline.report.compare import differences, write_comparison
     from pipeline.report.summary import Row, Summary, summarise
+    from pipeline.report.trials import Ending
 
 __all__ = [
+    "Ending",
     "Row",
     "Summary",
     "build_report",
@@ -28,6 +30,7 @@ __getattr__ = lazily(
     {
         "differences": "compare",
         "write_comparison": "compare",
+        "Ending": "trials",
         "Row": "summary",
         "Summary": "summary",
         "build_report": "build",

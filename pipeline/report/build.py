@@ -21,6 +21,7 @@ from pipeline.report.figures import curve_figure, front_figure, map_figure
 from pipeline.report.pages import figure_json, html_environment, markdown_environment, publish, scripts, stylesheet
 from pipeline.report.story import CURVES, Story, tell
 from pipeline.report.summary import BEST_DOTS, Summary
+from pipeline.report.trials import Ending
 from pipeline.tracking import StudyRuns, ui_address
 
 __all__ = ["Report", "build_report", "report_path"]
@@ -50,11 +51,13 @@ class Report:
     Attributes:
         page: the path of its HTML. Beside it stand ``report.md``, ``trials.csv``,
             ``trials.parquet`` and ``figures/``.
+        endings: how trials that were not trained to their end ended.
         note: the same in short, in Markdown, for the study's run in the MLflow UI.
     """
 
     page: Path
     summary: Summary | None
+    endings: list[Ending]
     note: str
 
 
@@ -75,7 +78,7 @@ def build_report(config: Config, runs: StudyRuns) -> Report:
     html = html_environment().get_template("report.html.j2").render(shown, **_interactive(story, pictures))
     publish(page, html.encode())
     note = markdown_environment().get_template("note.md.j2").render(shown)
-    return Report(page, story.summary, note)
+    return Report(page, story.summary, story.endings, note)
 
 
 def _shown(config: Config, story: Story) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.init import BIASES, WEIGHTS
+
 __all__ = ["code_of"]
 
 # PyTorch's own functions; ``{scale}`` is the multiplier of the scheme's standard deviation.
@@ -40,7 +42,6 @@ FIT = """from pipeline.init import FitData
 
 data = FitData.of(x_train, y_train, n_classes)
 """
-FITTED = ("lsuv", "data_centred", "log_prior")
 
 
 def code_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -64,7 +65,9 @@ def code_of(config: Mapping[str, Any]) -> dict[str, str]:
         )
     given = [f"{weight['name']!r}, scale={weight['scale']!r}", f"bias={bias['name']!r}, value={bias['value']!r}"]
     given += [f"{name}={layers!r}" for name, layers in places.items() if layers]
-    fitted = {weight["name"], bias["name"]} & set(FITTED)
+    used = {weight["name"], *(name for name, _ in places["weight_layers"].values())}
+    used_biases = {bias["name"], *(name for name, _ in places["bias_layers"].values())}
+    fitted = any(WEIGHTS[name].fitted for name in used) or any(BIASES[name].fitted for name in used_biases)
     found["with initlab, to the same numbers"] = LAB.format(
         spec=", ".join(given), data=", data=data" if fitted else "", fit=FIT if fitted else ""
     )

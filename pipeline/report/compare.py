@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def write_comparison(config: Config, sides: Sequence[Subject], names: Sequence[s
     curves = {metric: _curves(sides, metric) for metric in CURVES}
     metrics = [m for m in METRICS if any(len(side.values(m)) for side in sides)]
     shown: dict[str, Any] = {
-        "sides": list(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", sides, strict=False)),
+        "sides": list(zip(ascii_uppercase, sides, strict=False)),
         "configurations": _configurations(sides),
         "spreads": {m: [spread(side.values(m).to_numpy()) for side in sides] for m in metrics},
         "differences": found,
@@ -137,8 +138,7 @@ def write_comparison(config: Config, sides: Sequence[Subject], names: Sequence[s
 
 
 def _curves(sides: Sequence[Subject], metric: str) -> Mapping[str, pd.DataFrame]:
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    return {f"{letter}: {side.name}": side.curve(metric) for letter, side in zip(letters, sides, strict=False)}
+    return {f"{letter}: {side.name}": side.curve(metric) for letter, side in zip(ascii_uppercase, sides, strict=False)}
 
 
 def _networks(sides: Sequence[Subject]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +101,3 @@ def _general(reason: str) -> str:
 def _some(numbers: list[int]) -> str:
     shown = ", ".join(map(str, sorted(numbers)[:10]))
     return shown + (", ..." if len(numbers) > 10 else "")
-
-
-def reasons(pruned: Mapping[int, str]) -> Counter[str]:
-    """How often each reason pruned a trial, their numbers left out."""
-    return Counter(_general(reason) for reason in pruned.values())

@@ -29,7 +29,6 @@ class Subject:
     Attributes:
         name: as people know it.
         run_id: whose networks these are; of a study with a confirmed winner the study's own run.
-        curves_of: the run that holds the curves.
         config: ``{dotted key: value}`` of the configuration behind the networks.
         what: which networks, in words.
         replicates: ``seed metric value``.
@@ -37,7 +36,6 @@ class Subject:
 
     name: str
     run_id: str
-    curves_of: str
     config: Mapping[str, Any]
     what: str
     replicates: pd.DataFrame
@@ -127,7 +125,6 @@ def _subject(store: Store, networks: Run, trial: Run, what: str, name: str = "")
     return Subject(
         name=name or str(trial.info.run_name),
         run_id=networks.info.run_id,
-        curves_of=trial.info.run_id,
         config=flatten(config),
         what=what,
         replicates=pd.read_parquet(file(networks, REPLICATES))[["seed", "metric", "value"]],

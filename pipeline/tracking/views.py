@@ -7,13 +7,11 @@ value is its state as JSON, and opens it at ``?viewStateShareKey=KEY``.
 import json
 from collections.abc import Sequence
 
-from pipeline.config import Config
 from pipeline.names import slug
-from pipeline.tracking.place import ui_address
 from pipeline.tracking.reading import equals
 from pipeline.tracking.store import Store
 
-__all__ = ["share_view", "view_address"]
+__all__ = ["share_view"]
 
 METRICS = (
     "search/objective",
@@ -37,8 +35,3 @@ def share_view(store: Store, study: str, axes: Sequence[str], minimize: bool) ->
         "columnOrder": columns,
     }
     store.client.set_experiment_tag(store.experiment, f"mlflow.sharedViewState.{slug(study)}", json.dumps(state))
-
-
-def view_address(config: Config, store: Store, study: str) -> str:
-    """Where the UI shows that view."""
-    return f"{ui_address(config)}/#/experiments/{store.experiment}/runs?viewStateShareKey={slug(study)}"

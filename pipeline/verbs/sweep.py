@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -217,15 +215,17 @@ def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyT
         say(f"winner on {found.seeds} fresh seeds: test accuracy {found.accuracy:.3f} +- {found.spread:.3f} (std)")
         if found.model:
             say(f"registered model: {found.model}")
-    if runs.pruned:
-        say(*_pruned_lines(runs))
+    if lines := _pruned_lines(written.endings):
+        say(*lines)
     say("browse the runs: make ui", "the report:", str(written.page))
     return 0
 
 
-def _pruned_lines(runs: tracking.StudyRuns) -> list[str]:
+def _pruned_lines(endings: Sequence[report.Ending]) -> list[str]:
     """How many trials were not trained to their end, and why."""
-    reasons = Counter(re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason) for reason in runs.pruned.values())
-    lines = [f"  {count} {reason}" for reason, count in reasons.most_common()]
-    many = f"{len(runs.pruned)} trials were" if len(runs.pruned) > 1 else "1 trial was"
-    return [f"{many} pruned:", *lines, ""]
+    pruned = [ending for ending in endings if ending.kind == "pruned"]
+    total = sum(ending.count for ending in pruned)
+    if not total:
+        return []
+    many = f"{total} trials were" if total > 1 else "1 trial was"
+    return [f"{many} pruned:", *(f"  {ending.count} {ending.reason}" for ending in pruned), ""]
