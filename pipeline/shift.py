@@ -119,6 +119,7 @@ class Shift:
                     _say_notes(bar.say)
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
+        search.workers.rest()  # what draws the report is forked, beside no thread
 
     def _log(self, trials: Sequence[TrialRun]) -> None:
         self.tracker.log(trials)

@@ -48,7 +48,8 @@ def test_a_study_killed_again_and_again_ends_as_if_it_had_not_been(home, rng, fi
     done = run_command("sweep", *STUDY, "trainer.epochs=60", "tracking.register=false", cwd=whole)
     assert done.returncode == 0, done.stderr
     ends = [
-        {t.number: (t.params, t.value) for t in trials_of(journal(place, "killed"), "killed")} for place in (home, whole)
+        {t.number: (t.params, t.value) for t in trials_of(journal(place, "killed"), "killed")}
+        for place in (home, whole)
     ]
     figure(f"the same trials as without kills: {ends[0] == ends[1]}")
     assert ends[0] == ends[1]
