@@ -9,7 +9,7 @@ from functools import cached_property
 
 from pipeline import tracking
 from pipeline.config import Config
-from pipeline.console import progress, say
+from pipeline.console import note, progress, say
 from pipeline.data import Dataset
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
@@ -52,7 +52,7 @@ def on_shift(config: Config, data: Dataset, joins: bool) -> Iterator[Shift]:
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
-    search = Search(config, data.digest, joins, check_signals)
+    search = Search(config, data.digest, joins, check_signals, note)
     shift = Shift(search, data)
     with deferred():
         try:
