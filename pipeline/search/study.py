@@ -1,13 +1,11 @@
 """The Optuna study behind a search: opened or resumed, asked for trials, told results."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -21,6 +19,7 @@ from pipeline.search.board import Board
 from pipeline.search.identity import check_identity
 from pipeline.search.ledger import Ledger
 from pipeline.search.locks import Lock
+from pipeline.search.objective import Objective
 from pipeline.search.patience import AWAY, Patience, is_away
 from pipeline.search.points import first_points
 from pipeline.search.pruning import SCORE, Pruning, standing
@@ -37,9 +36,6 @@ FinishedTrial = FrozenTrial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
-DIVERGED_LOSS = 1e6
-LARGEST_LOSS = 0.999e6
 MODES, TOTAL = "execution", "n_trials"
 PATIENCE_S = 600.0
 
@@ -90,6 +86,7 @@ class Search:
         if not self.axes:
             raise UsageError.of("search.space", config.search.space, "holds no axis that could change anything")
         check_stops(config)
+        self._objective = Objective(config.search.objective)
         self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
         folder = journal_dir(config) / "workers"
         self.storage, self.store = open_storage(config, self.name)
@@ -110,17 +107,13 @@ class Search:
             self.total = self._settled_total(joins)
             self.workers = Workers(self.storage, self._id, folder)
             trials = self.storage.get_all_trials(self._id, deepcopy=False)
-            self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
-            self.pruning = Pruning(config, self._ledger, self._minimize)
+            self._ledger = Ledger(trials, self._objective.minimize, config.search.batch, config.search.history)
+            self.pruning = Pruning(config, self._ledger, self._objective.minimize)
             self.board = Board(self.storage, self._id, self._ledger, self.workers, lock, self.pruning.heard)
             self.board.sync()
 
-    @property
-    def _minimize(self) -> bool:
-        return self.config.search.objective == "val/loss"
-
     def _open(self) -> int:
-        direction = StudyDirection.MINIMIZE if self._minimize else StudyDirection.MAXIMIZE
+        direction = StudyDirection.MINIMIZE if self._objective.minimize else StudyDirection.MAXIMIZE
         try:
             names = {study.study_name: study._study_id for study in self.storage.get_all_studies()}
             if self.name in names:
@@ -230,9 +223,7 @@ class Search:
 
     def report(self, number: int, stop: Stop, trained: Sequence[MemberRecord]) -> None:
         """Notes how far a trial has come: the mean objective of its replicates at a stop, or that of the last one."""
-        counted = trained[-1:] if self.pruning.by_replicate else trained
-        curves = [member.curves[self.config.search.objective] for member in counted]
-        value = self._finite(float(np.mean([curve[max(curve)] for curve in curves])))
+        value = self._objective.so_far(trained[-1:] if self.pruning.by_replicate else trained)
         self.pruning.report(number, stop.step, value)
         self._note(number, lambda storage, i: storage.set_trial_intermediate_value(i, stop.step, value))
 
@@ -241,13 +232,7 @@ class Search:
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
-        value = record.mean(self.config.search.objective)
-        return self._finite(math.nan if record.diverged and self._minimize else value)
-
-    def _finite(self, value: float) -> float:
-        if not self._minimize:
-            return value  # a network that diverged has an accuracy of 0
-        return min(value, LARGEST_LOSS) if math.isfinite(value) else DIVERGED_LOSS
+        return self._objective.of(record)
 
     def abandon(self) -> None:
         """Puts trials that were asked for and not told back, so that they are given again."""
