@@ -30,7 +30,7 @@ class Verb:
     Attributes:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
         base: overrides that its configuration starts from, before the user's.
-        relays: whether its function gets the overrides as well, to hand them on to other commands.
+        relays: whether its function gets the overrides as well, to hand them on or to put them on record.
         computes: whether it trains or looks at networks, for which the kernels are compiled as it starts.
         named: what its arguments besides overrides are called; empty if it takes none.
     """
@@ -75,7 +75,12 @@ class Verb:
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("sweep", "search init scale and bias value, confirm the winner, write the report", computes=True),
+        Verb(
+            "sweep",
+            "search init scale and bias value, confirm the winner, write the report",
+            relays=True,
+            computes=True,
+        ),
         Verb("train", "train one network and log its run", computes=True),
         Verb("diagnose", "the verdict on one network and its data, before training", ("--json",), computes=True),
         Verb(

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -40,28 +41,30 @@ class Table:
         return self.rows[self.rows["kind"] == name]
 
     def says(self, number):
-        run, metric, of = (number.get(f"data-{name}", "") for name in ("run", "metric", "of"))
-        return getattr(self, f"of_{number['data-kind']}")(number["data-stat"], run, metric, of)
+        n = SimpleNamespace(
+            **{name: number.get(f"data-{name}", "") for name in ("kind", "stat", "run", "metric", "of")}
+        )
+        return getattr(self, f"of_{n.kind}")(n)
 
-    def of_trial(self, stat, run, metric, of):
-        if stat == "value":
-            (value,) = self.trials[self.trials["run_id"] == run].get(f"metrics.{metric}", [math.nan])
+    def of_trial(self, n):
+        if n.stat == "value":
+            (value,) = self.trials[self.trials["run_id"] == n.run].get(f"metrics.{n.metric}", [math.nan])
             return value
         accuracy = self.finished.get("metrics.val/accuracy", pd.Series(dtype=float))
         weak = self.finished[~(accuracy >= 0.9 * accuracy.max())]
-        if stat == "symptom":
-            for name in itertools.takewhile(lambda name: name != of, SYMPTOMS):
+        if n.stat == "symptom":
+            for name in itertools.takewhile(lambda name: name != n.of, SYMPTOMS):
                 weak = weak[~SYMPTOMS[name](weak)]
-            return int(SYMPTOMS[of](weak).sum())
+            return int(SYMPTOMS[n.of](weak).sum())
         found = {
-            "count": lambda: len(self.trials) if of == "all" else (self.trials["state"] == of).sum(),
+            "count": lambda: len(self.trials) if n.of == "all" else (self.trials["state"] == n.of).sum(),
             "weak": lambda: len(weak),
             "drawn": lambda: min(1000, len(self.finished)),
             "front": lambda: self.trials["on_front"].sum(),
-            "tried": lambda: (self.finished[f"params.{metric}"] == of).sum(),
-            "ending": lambda: self.ended(metric, of),
+            "tried": lambda: (self.finished[f"params.{n.metric}"] == n.of).sum(),
+            "ending": lambda: self.ended(n.metric, n.of),
         }
-        return int(found[stat]())
+        return int(found[n.stat]())
 
     def ended(self, kind, reason):
         if kind == "diverged":
@@ -69,15 +72,15 @@ class Table:
         why = self.trials["reason"].fillna("").str.replace(r"(?<=[ =])\d[\d.e+-]*", "..", regex=True)
         return ((self.trials["state"] == kind) & (why == reason)).sum()
 
-    def of_confirmation(self, stat, run, metric, of):
+    def of_confirmation(self, n):
         rows = self.kind("confirmation")
-        if stat == "seeds":
+        if n.stat == "seeds":
             return rows["seed"].nunique()
-        return spread(rows[rows["run_id"] == run][f"metrics.{metric}"].fillna(0.0))[stat]
+        return spread(rows[rows["run_id"] == n.run][f"metrics.{n.metric}"].fillna(0.0))[n.stat]
 
-    def of_exemplar(self, stat, run, metric, of):
+    def of_exemplar(self, n):
         rows = self.kind("exemplar")
-        (value,) = rows[(rows["run_id"] == run) & (rows["title"] == of)][f"metrics.{metric}"]
+        (value,) = rows[(rows["run_id"] == n.run) & (rows["title"] == n.of)][f"metrics.{n.metric}"]
         return value
 
     @property
@@ -85,26 +88,26 @@ class Table:
         """Test accuracy by seed, a column a run: what schemes are compared by."""
         return self.kind("replicate").pivot(index="seed", columns="run_id", values=TEST).fillna(0.0)
 
-    def of_replicate(self, stat, run, metric, of):
-        if stat == "seeds":
+    def of_replicate(self, n):
+        if n.stat == "seeds":
             return len(self.networks)
-        if stat == "friedman":
+        if n.stat == "friedman":
             return stats.friedmanchisquare(*self.networks.to_numpy().T).pvalue
-        if stat == "rank":
-            return self.networks.rank(axis=1, ascending=False)[run].mean()
-        return spread(self.networks[run])[stat]
+        if n.stat == "rank":
+            return self.networks.rank(axis=1, ascending=False)[n.run].mean()
+        return spread(self.networks[n.run])[n.stat]
 
-    def of_pair(self, stat, run, metric, of):
+    def of_pair(self, n):
         wide = self.networks
-        if stat != "p":
-            return spread(wide[run] - wide[of])[stat]
+        if n.stat != "p":
+            return spread(wide[n.run] - wide[n.of])[n.stat]
         pairs = list(itertools.combinations(wide, 2))
         raw = sorted((stats.ttest_rel(wide[a], wide[b]).pvalue, {a, b}) for a, b in pairs)
         # Holm: each times how many are as large or larger, and never below an earlier one.
         steps = np.maximum.accumulate([p * (len(raw) - i) for i, (p, _) in enumerate(raw)])
-        return next(min(1.0, step) for step, (_, pair) in zip(steps, raw, strict=True) if pair == {run, of})
+        return next(min(1.0, step) for step, (_, pair) in zip(steps, raw, strict=True) if pair == {n.run, n.of})
 
-    def of_region(self, stat, run, metric, of):
+    def of_region(self, n):
         values = self.finished["metrics.search/objective"]
         spreads = self.finished["metrics.spread/val/accuracy"]
         replicates = len(str(self.finished["params.seeds"].iloc[0]).split(","))
@@ -114,7 +117,7 @@ class Table:
         margin = max(0.005, stats.t.ppf(0.975, freedom) * pooled * math.sqrt(2 / replicates))
         good = values.max() - values <= margin + 1e-12
         inside = self.finished["in_region"]
-        own = self.finished[inside].get(f"params.{metric}")
+        own = self.finished[inside].get(f"params.{n.metric}")
         found = {
             "margin": lambda: margin,
             "inside": lambda: inside.sum(),
@@ -123,9 +126,9 @@ class Table:
             "low": lambda: own.min(),
             "high": lambda: own.max(),
         }
-        return found[stat]()
+        return found[n.stat]()
 
-    def of_importance(self, stat, run, metric, of):
+    def of_importance(self, n):
         axes = {}
         for column in [name for name in self.finished if name in self.searched]:
             values = self.finished[column]
@@ -144,7 +147,7 @@ class Table:
         shares = optuna.importance.get_param_importances(
             study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
         )
-        return shares[f"params.{metric}"]
+        return shares[f"params.{n.metric}"]
 
     searched = ("params.weight_init.scale", "params.bias_init.value", "params.weight_init.name")
 

@@ -48,7 +48,9 @@ def test_the_best_trial_of_each_is_compared_seed_by_seed(measured):
     assert {entry.name: entry.trial for entry in found.entries} == {"a": 0, "b": 2, "c": 4}
     raw = {}
     for pair in found.pairs:
-        a, b = (next(e for e in found.entries if e.name == name).values.to_numpy() for name in (pair.a.name, pair.b.name))
+        a, b = (
+            next(e for e in found.entries if e.name == name).values.to_numpy() for name in (pair.a.name, pair.b.name)
+        )
         raw[pair.a.name, pair.b.name] = stats.ttest_rel(a, b).pvalue
         assert pair.comparison.p == pytest.approx(raw[pair.a.name, pair.b.name])
         assert pair.comparison.difference.mean == pytest.approx((a - b).mean())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.answers import RULES
-from pipeline.config import Config
+from pipeline.config import Config, masked
 from pipeline.names import slug
 from pipeline.provenance import command_line, override
 from pipeline.report.answers import as_uri, view
@@ -17,7 +21,8 @@ from pipeline.report.pages import html_environment, markdown_environment, publis
 from pipeline.report.story import CURVES, Story, tell
 from pipeline.report.summary import BEST_DOTS, Summary
 from pipeline.report.trials import Ending
-from pipeline.tracking import StudyRuns, ui_address
+from pipeline.seeds import replicate_seeds
+from pipeline.tracking import StudyRuns, store_uri, ui_address
 
 __all__ = ["Report", "build_report", "report_path"]
 
@@ -107,22 +112,37 @@ def _shown(config: Config, story: Story) -> dict[str, Any]:
 
 def _overrides(config: Config, runs: StudyRuns) -> list[str]:
     """What finds the study again."""
-    found = [override("study.name", runs.study)]
-    return found if config.tracking.dir == "mlruns" else [*found, override("tracking.dir", config.tracking.dir)]
+    tracking, given = config.tracking, store_uri(config)
+    own = {"study.name": runs.study}
+    if tracking.dir != "mlruns":
+        own["tracking.dir"] = tracking.dir
+    if given != f"sqlite:///{Path(tracking.dir).resolve()}/mlflow.db":
+        own["tracking.uri"] = masked(given)
+    if tracking.experiment != "initlab":
+        own["tracking.experiment"] = tracking.experiment
+    return [override(key, value) for key, value in own.items()]
 
 
 def _provenance(story: Story) -> dict[str, str]:
     """What the study's run says of where it comes from."""
-    tags, params = story.runs.parent.data.tags, story.runs.parent.data.params
+    run, table = story.runs.parent, story.table
+    tags, params = run.data.tags, run.data.params
+    fresh = table[table["kind"] == "confirmation"].get("seed", pd.Series(dtype=float)).dropna().astype(int)
+    seed = f"{params.get('seed')}; replicates {_span(replicate_seeds(int(params['seed']), story.runs.replicates))}"
     wanted = {
-        "Git commit": tags.get("mlflow.source.git.commit"),
-        "Configuration hash": tags.get("initlab.config_hash"),
+        "Run with": tags.get("initlab.command"),
+        "Begun": f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        "Seed": f"{seed}; fresh {_span(sorted(fresh))}" if len(fresh) else seed,
         "Data digest": tags.get("initlab.data_digest"),
-        "Seed": params.get("seed"),
+        "Configuration hash": tags.get("initlab.config_hash"),
+        "Git commit": tags.get("initlab.commit"),
         "Versions": tags.get("initlab.versions"),
-        "Command": tags.get("initlab.command"),
     }
     return {name: value for name, value in wanted.items() if value}
+
+
+def _span(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def _interactive(drawn: Drawn) -> dict[str, Any]:

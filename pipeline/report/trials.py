@@ -85,7 +85,8 @@ def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]") -> list[Endin
     """Failed, diverged and pruned trials by reason, the most frequent first.
 
     Args:
-        states: rows ``run_id trial state reason`` of all trials, the state ``finished pruned failed running`` or ``killed``.
+        states: rows ``run_id trial state reason`` of all trials, the state ``finished pruned failed
+            running`` or ``killed``.
         diverged: how many replicates of each finished trial diverged, by trial.
     """
     ended = zip(states["state"].tolist(), states["reason"].tolist(), states["trial"].tolist(), strict=True)
@@ -104,4 +105,3 @@ def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]") -> list[Endin
 def _general(reason: str) -> str:
     """A reason without its numbers."""
     return re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason)
-

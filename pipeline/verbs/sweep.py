@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from pipeline import report, tracking
-from pipeline.config import Config
+from pipeline.config import Config, masked_override
 from pipeline.console import progress, say, study_table
 from pipeline.data import Dataset
 from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
@@ -18,6 +18,7 @@ from pipeline.modes import notes
 from pipeline.names import run_title, slug
 from pipeline.parts import workers_of
 from pipeline.pool import Pool, run_jobs
+from pipeline.provenance import command_line
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
@@ -28,7 +29,7 @@ from pipeline.tracking import TrialRun, Writer, check_store
 __all__ = ["check_study", "sweep"]
 
 
-def sweep(config: Config, flags: Sequence[str] = ()) -> int:
+def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them."""
     data = load_dataset(config)
     check_study(config, data)
@@ -38,7 +39,7 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
     search = Search(config, data.digest)
     try:
         with deferred():
-            return _run(search, data)
+            return _run(search, data, command_line("sweep", *map(masked_override, overrides)))
     finally:
         search.close()
 
@@ -53,8 +54,8 @@ def check_study(config: Config, data: Dataset) -> None:
             seen.add(structure)
 
 
-def _run(search: Search, data: Dataset) -> int:
-    late = _Late(search, data)
+def _run(search: Search, data: Dataset, command: str) -> int:
+    late = _Late(search, data, command)
     finished = search.done
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
@@ -76,13 +77,13 @@ def _run(search: Search, data: Dataset) -> int:
 class _Late:
     """A study's tracker, made when it is first used: networks train while MLflow is imported."""
 
-    def __init__(self, search: Search, data: Dataset) -> None:
-        self._search, self._data = search, data
+    def __init__(self, search: Search, data: Dataset, command: str) -> None:
+        self._search, self._data, self._command = search, data, command
 
     @cached_property
     def tracker(self) -> tracking.StudyTracker:
         axes = [axis.key for axis in self._search.axes]
-        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data)
+        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data, self._command)
 
     @property
     def begun(self) -> bool:
