@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,29 @@ def test_all_of_it_is_an_artifact_of_the_study(of_schemes):
     assert f"run_uuid={parent.info.run_id}" in note
     view = client.get_experiment(parent.info.experiment_id).tags["mlflow.sharedViewState.schemes"]
     assert "initlab.study" in view
+
+
+def test_where_it_comes_from_is_told_and_makes_it_again(of_schemes):
+    from mlflow.tracking import MlflowClient
+
+    folder = of_schemes.parents[2]
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("initlab").experiment_id
+    (parent,) = client.search_runs([experiment], "tags.`initlab.kind` = 'study'")
+    command = parent.data.tags["initlab.command"]
+    assert shlex.split(command)[1:4] == ["sweep", "study.name=schemes", "search.n_trials=48"]
+    assert SCHEMES in shlex.split(command)
+    page = Page((of_schemes / "report.html").read_text())
+    source = " ".join(page.text)
+    says = ("0; replicates 0 to 2; fresh 5000 to 5003", command, parent.data.tags["initlab.data_digest"],
+            parent.data.tags["initlab.versions"], 'make report ARGS="study.name=schemes"')  # fmt: skip
+    for told in says:
+        assert told in source
+    before = {path.name: path.read_bytes() for path in of_schemes.iterdir() if path.is_file()}
+    assert run_command("report", "study.name=schemes", cwd=folder).returncode == 0
+    after = {path.name: path.read_bytes() for path in of_schemes.iterdir() if path.is_file()}
+    assert after["trials.csv"] == before["trials.csv"]
+    assert after["report.md"] == before["report.md"]
 
 
 def test_nothing_is_loaded_from_elsewhere(of_schemes):

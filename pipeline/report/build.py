@@ -37,6 +37,8 @@ SECTIONS = {
     "source": "Where this comes from",
 }
 FRONT_ROWS = 12
+# Where these keys have another value, the command that makes the report again names them.
+USUAL = {"tracking.dir": "mlruns", "tracking.experiment": "initlab", "tracking.port": 5000, "report.top": 5}
 
 
 def report_path(config: Config, study: str) -> Path:
@@ -111,16 +113,20 @@ def _shown(config: Config, story: Story) -> dict[str, Any]:
 
 
 def _overrides(config: Config, runs: StudyRuns) -> list[str]:
-    """What finds the study again."""
+    """What finds the study again, and makes the same page of it."""
     tracking, given = config.tracking, store_uri(config)
-    own = {"study.name": runs.study}
-    if tracking.dir != "mlruns":
-        own["tracking.dir"] = tracking.dir
+    own: dict[str, object] = {
+        "tracking.dir": tracking.dir,
+        "tracking.experiment": tracking.experiment,
+        "tracking.port": tracking.port,
+        "report.top": config.report.top,
+    }
+    own = {key: value for key, value in own.items() if value != USUAL[key]}
     if given != f"sqlite:///{Path(tracking.dir).resolve()}/mlflow.db":
         own["tracking.uri"] = masked(given)
-    if tracking.experiment != "initlab":
-        own["tracking.experiment"] = tracking.experiment
-    return [override(key, value) for key, value in own.items()]
+    numbers = [f"{key}={value}" for key, value in own.items() if isinstance(value, int)]
+    texts = [override(key, value) for key, value in own.items() if isinstance(value, str)]
+    return [override("study.name", runs.study), *texts, *numbers]
 
 
 def _provenance(story: Story) -> dict[str, str]:

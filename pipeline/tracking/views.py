@@ -38,10 +38,18 @@ SECTIONS = {
     "signal": False,
     "symmetry": False,
     "test": False,
+    "verdict": False,
     "init/redundancy": False,
     "init/saturation": False,
     "init/signal": False,
-    "spread": False,
+    "init/symmetry": False,
+    "init/train": False,
+    "init/val": False,
+    "spread/val": False,
+    "spread/test": False,
+    "spread/redundancy": False,
+    "spread/saturation": False,
+    "best/val": False,
     "best": False,
     "search": False,
     "health": False,
@@ -76,7 +84,15 @@ def newest_views(config: Config, count: int) -> dict[str, str]:
 
 def _section(name: str, shown: bool) -> dict[str, Any]:
     """``isReordered``: where it stands is meant; the UI would sort sections by name."""
-    return {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {
+        "uuid": name,
+        "name": name,
+        "display": shown,
+        "columns": 2,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+    }
 
 
 def _charts(axes: Sequence[str]) -> list[dict[str, Any]]:
