@@ -87,6 +87,7 @@ class Progress:
 @contextmanager
 def progress(total: float, done: float, unit: str) -> Iterator[Progress]:
     """A progress bar on stderr, where that is a terminal."""
+    tqdm.monitor_interval = 0  # its thread would stay, and a process with threads can't be forked
     form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}{postfix}]"
     with tqdm(
         total=total,

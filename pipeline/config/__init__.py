@@ -1,7 +1,7 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
-from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
+from pipeline.config.convert import config_hash, flatten, identity, masked, masked_override, parse, plain, with_values
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
 from pipeline.config.schema import Config, SGDConfig, TheoryConfig
 from pipeline.config.section import Section
@@ -25,6 +25,7 @@ __all__ = [
     "groups",
     "identity",
     "masked",
+    "masked_override",
     "parse",
     "plain",
     "to_yaml",

@@ -12,7 +12,18 @@ from pipeline.config.schema import Config
 from pipeline.config.section import Section
 from pipeline.errors import UsageError
 
-__all__ = ["Kind", "config_hash", "flatten", "identity", "masked", "parse", "plain", "suggestion", "with_values"]
+__all__ = [
+    "Kind",
+    "config_hash",
+    "flatten",
+    "identity",
+    "masked",
+    "masked_override",
+    "parse",
+    "plain",
+    "suggestion",
+    "with_values",
+]
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
@@ -91,6 +102,13 @@ def masked(uri: str) -> str:
     where, at, place = rest.rpartition("@")
     user = f"{where.split(':')[0]}:***" if ":" in where else where
     return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}" if separator else uri
+
+
+def masked_override(text: str) -> str:
+    """An override that may be shown: of an address in it neither password nor query."""
+    key, equals, value = text.partition("=")
+    quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
+    return f"{key}{equals}{quote}{masked(value.strip(quote) if quote else value)}{quote}"
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeline.lazy import lazily
-from pipeline.tracking.place import check_store, ui_address
+from pipeline.tracking.place import check_store, store_uri, ui_address
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.writer import Writer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.runs import StudyTracker, track_single
     from pipeline.tracking.store import Store, open_store, ui_command
     from pipeline.tracking.subject import Subject, address_of, find_subject
+    from pipeline.tracking.views import newest_views
 
 __all__ = [
     "EXEMPLARS",
@@ -35,9 +36,11 @@ __all__ = [
     "address_of",
     "check_store",
     "find_subject",
+    "newest_views",
     "open_store",
     "read_study",
     "register_winner",
+    "store_uri",
     "track_single",
     "ui_address",
     "ui_command",
@@ -56,6 +59,7 @@ __getattr__ = lazily(
         "Subject": "subject",
         "address_of": "subject",
         "find_subject": "subject",
+        "newest_views": "views",
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",

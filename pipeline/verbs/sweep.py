@@ -20,10 +20,10 @@ from pipeline.shift import on_shift
 __all__ = ["sweep"]
 
 
-def sweep(config: Config, flags: Sequence[str] = ()) -> int:
+def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them; then concludes it."""
     data = load_dataset(config)
-    with on_shift(config, data, joins=False) as shift:
+    with on_shift(config, data, "sweep", overrides) as shift:
         shift.run()
         shift.wait_for_others()
         with shift.search.lock("conclusion"):
@@ -66,9 +66,15 @@ def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Datase
     if best is None or not search.config.report.exemplars or tracker.exemplars_of == best.number:
         return
     jobs = exemplar_jobs(search.config_of(best))
-    records = run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept)
+    records = run_jobs(jobs, lambda _: _meanwhile(), kept=Modes(search).kept)
     check_signals()
     tracker.log_exemplars(to_bytes(exemplars_of(jobs, records, data)), best.number)
+
+
+def _meanwhile() -> None:
+    """While others train: what draws is imported, as it is needed next."""
+    check_signals()
+    _ = report.build_report
 
 
 def _register(
