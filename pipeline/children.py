@@ -14,7 +14,7 @@ from typing import IO
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.interrupt import Terminated, check, deferred
 
-__all__ = ["cores", "run_all"]
+__all__ = ["cores", "lab_command", "lab_environment", "run_all"]
 
 POLL_S = 0.1
 ON_POLL_S = 1.0
@@ -31,6 +31,16 @@ class _Child:
 def cores() -> int:
     """How many processes may compute at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lab_command(*arguments: str) -> list[str]:
+    """``initlab ARGUMENTS`` with the interpreter that runs this."""
+    return [sys.executable, "-P", "-m", "pipeline", *arguments]
+
+
+def lab_environment() -> dict[str, str]:
+    """This process's, such that the child imports what it does, whatever folder either was started in."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
 
 
 def run_all(
@@ -83,13 +93,10 @@ def _run_all(
 
 
 def _start(command: Sequence[str]) -> _Child:
-    # The child imports what this process does, whatever folder it was started in.
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    environment = os.environ | {"PYTHONPATH": path}
     errors = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline", *command],
-        env=environment,
+        lab_command(*command),
+        env=lab_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=errors,

@@ -3,7 +3,7 @@
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
-from pipeline.config.schema import Config, SGDConfig, TheoryConfig
+from pipeline.config.schema import Config, SGDConfig, SlurmLauncher, TheoryConfig
 from pipeline.config.section import Section
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MLPModel",
     "SGDConfig",
     "Section",
+    "SlurmLauncher",
     "TheoryConfig",
     "build_model",
     "choices",

@@ -27,7 +27,7 @@ NOT_IDENTITY = (
     "trainer.workers",
     "trainer.max_memory_gb",
 )
-UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw"}
+UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw", "local", "slurm"}
 
 
 Kind = TypeVar("Kind", bound=Section)

@@ -21,7 +21,7 @@ from pipeline.probes import PROBES, preset
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
 from pipeline.theory import NONLINEARITIES, SCHEME_VARIANCES
 
-__all__ = ["Config", "OptimizerConfig", "TheoryConfig"]
+__all__ = ["Config", "OptimizerConfig", "SlurmLauncher", "TheoryConfig"]
 
 LARGEST = 1e30  # of a scale or bias: far beyond use, and finite in float32
 
@@ -173,8 +173,36 @@ class TrackingConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
-class LauncherConfig(Section):
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Word = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=200)]  # one argument of sbatch
+
+
+class LocalLauncher(Section):
+    """A study's own process, or workers beside it as processes of their own."""
+
     name: Literal["local"]
+    workers: Workers
+
+
+class SlurmLauncher(Section):
+    """Workers as an array of Slurm jobs."""
+
+    name: Literal["slurm"]
+    workers: Annotated[Workers, Field(ge=1)]
+    partition: Word | None
+    account: Word | None
+    qos: Word | None
+    constraint: Word | None
+    timeout_min: Annotated[int, Field(ge=1, le=525_600)]
+    mem_gb: Annotated[float, Field(gt=0, le=1e6)] | None
+    cpus_per_task: Annotated[int, Field(ge=1, le=1024)]
+    gpus: Annotated[int, Field(ge=0, le=64)]
+    requeue: bool
+    setup: list[str]
+    parameters: dict[Word, str | int | float | bool]
+
+
+LauncherConfig = Annotated[LocalLauncher | SlurmLauncher, Field(discriminator="name")]
 
 
 class ReportConfig(Section):
