@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import SlurmLauncher
 from pipeline.errors import RunError, UsageError
-from pipeline.launch.task import Task
+from pipeline.launch.task import AFTER, BEFORE, Task
 from pipeline.launch.workers import Census, last_words
 
 __all__ = ["SlurmArray", "check_slurm", "submit", "submitted_before"]
@@ -108,7 +108,7 @@ def submit(launcher: SlurmLauncher, overrides: Sequence[str], folder: Path, name
         raise UsageError.of("launcher", "slurm", "there is no srun on this host; submit from one that has it") from None
     executor.update_parameters(**_options(launcher, name))
     # Earlier than the user's, which therefore win.
-    task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides), launcher.requeue)
+    task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides))
     try:
         jobs = executor.submit_array([task] * launcher.workers)
     except Exception as error:  # submitit's, with what sbatch said
@@ -136,7 +136,6 @@ def _options(launcher: SlurmLauncher, name: str) -> dict[str, Any]:
         "constraint": launcher.constraint,
         "mem": f"{round(launcher.mem_gb * 1024)}M" if launcher.mem_gb else None,
         "gpus_per_node": launcher.gpus or None,
-        "setup": launcher.setup or None,
     }
     return {key: value for key, value in given.items() if value is not None} | {
         "job_name": name,
@@ -144,6 +143,8 @@ def _options(launcher: SlurmLauncher, name: str) -> dict[str, Any]:
         "cpus_per_task": launcher.cpus_per_task,
         "array_parallelism": launcher.workers,
         "signal_delay_s": NOTICE_S,
+        "setup": [*BEFORE, *launcher.setup],
+        "teardown": list(AFTER) if launcher.requeue else None,
         "additional_parameters": {"requeue" if launcher.requeue else "no-requeue": True, **launcher.parameters},
     }
 

@@ -47,7 +47,7 @@ def launch(config: Config, overrides: Sequence[str], study: str, total: int) -> 
     Raises:
         RunError: all workers ended before that.
     """
-    workers = _start(config, [*overrides, f"study.name={_quoted(study)}"], slug(study))
+    workers = _start(config, overrides, slug(study))
     say(workers.title)
     follow(workers, trial_counter(config), total)
 
@@ -61,8 +61,3 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
         say("note: the MLflow store is an sqlite file, which hosts should not share: see docs/cluster.md")
     return submitted_before(folder) or submit(config.launcher, overrides, folder, f"initlab-{name}")
 
-
-def _quoted(text: str) -> str:
-    """As a value in an override of Hydra's."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

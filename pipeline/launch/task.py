@@ -1,13 +1,5 @@
-"""What each Slurm job runs: a worker. Where Slurm wants the node back, the job goes back into the queue.
+"""What each Slurm job runs: a worker, which ends politely when Slurm wants the node back."""
 
-Slurm tells a job so with SIGTERM, or with the signal that it was submitted with (SIGUSR2)
-where the site is set up for that, and does the latter before the job's time is up. After
-SIGTERM it is Slurm that decides what becomes of the job: one that is preempted with a time of
-grace goes on to its end, and is put back only if it has not ended by itself until then. A
-worker that is asked to stop does end by itself, so it is put back from here.
-"""
-
-import os
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -15,11 +7,29 @@ from types import FrameType
 
 from pipeline.children import lab_command, lab_environment
 
-__all__ = ["Task"]
+__all__ = ["AFTER", "BEFORE", "Task"]
 
 POLL_S = 0.5
 TERMINATED = 143
-STOPPED = (TERMINATED, -signal.SIGTERM)
+
+BEFORE = ("trap : TERM",)
+"""Lines of the job's script before the task, so that the script outlives it."""
+
+AFTER = (
+    # Ended by SIGTERM, or by SIGUSR2 before the task could take that.
+    "code=$?",
+    "if [ $code = 143 ] || [ $code = 140 ]; then",
+    '  scontrol --oneliner show job "$SLURM_JOB_ID" | grep -q "JobState=RUNNING " && scontrol requeue "$SLURM_JOB_ID"',
+    "fi",
+    "exit $code",
+)
+"""Lines after it: a job that was told to stop goes back into the queue.
+
+A job that is preempted gets some time of grace at most sites, and Slurm puts it back only if it
+has not ended by itself until then; a worker that was told to stop has. Nor does Slurm put back
+one whose time is up, of which it warns with SIGUSR2. Of a job that it is ending already, because
+it was cancelled for one, it has noted another state than RUNNING.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,12 @@ class Task:
 
     Attributes:
         overrides: of ``initlab worker``.
-        requeue: whether the job is to go back into the queue when it is told to stop.
     """
 
     overrides: tuple[str, ...]
-    requeue: bool
 
     def __call__(self) -> None:
-        """Runs the worker to its end.
+        """Runs the worker to its end, or to that of the job.
 
         Raises:
             SystemExit: it failed, or was told to stop; submitit notes a result only without that.
@@ -52,11 +60,8 @@ class Task:
         process = subprocess.Popen(lab_command("worker", *self.overrides), env=lab_environment())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         code = _wait(process, told)
-        if code == 0:
-            return
-        if self.requeue and (told or code in STOPPED):
-            _requeue()
-        raise SystemExit(TERMINATED if code in STOPPED else code)
+        if code:
+            raise SystemExit(TERMINATED if told or code == -signal.SIGTERM else code)
 
 
 def _wait(process: "subprocess.Popen[bytes]", told: list[int]) -> int:
@@ -69,12 +74,3 @@ def _wait(process: "subprocess.Popen[bytes]", told: list[int]) -> int:
             if told and not asked:
                 process.terminate()
                 asked = True
-
-
-def _requeue() -> None:
-    """Puts this job back, unless Slurm is ending it: then that is either done already, or isn't wanted."""
-    job = os.environ["SLURM_JOB_ID"]
-    show = ["scontrol", "--oneliner", "show", "job", job]
-    shown = subprocess.run(show, capture_output=True, text=True, check=False).stdout.split()
-    if "JobState=RUNNING" in shown:
-        subprocess.run(["scontrol", "requeue", job], check=False)

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeline.lazy import lazily
-from pipeline.tracking.place import check_store, ui_address
+from pipeline.tracking.place import check_store, store_uri, ui_address
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.writer import Writer
 
@@ -38,6 +38,7 @@ __all__ = [
     "open_store",
     "read_study",
     "register_winner",
+    "store_uri",
     "track_single",
     "ui_address",
     "ui_command",
