@@ -102,7 +102,7 @@ class Shift:
         """Runs the trials; MLflow is written beside them."""
         search = self.search
         if search.done < search.total:
-            self._announce()
+            self.announce()
         else:
             say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
         with one_thread(), self._pool() as pool:
@@ -123,7 +123,8 @@ class Shift:
     def _log(self, trials: Sequence[TrialRun]) -> None:
         self.tracker.log(trials)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Says what is to be done."""
         search, data = self.search, self.data
         axes = " and ".join(axis.key for axis in search.axes)
         say(

@@ -13,7 +13,7 @@ from pipeline.launch.processes import Processes
 from pipeline.launch.slurm import check_slurm, submit, submitted_before
 from pipeline.launch.workers import Workers
 from pipeline.names import slug
-from pipeline.search import trial_counter
+from pipeline.shift import Shift
 from pipeline.tracking import store_uri
 
 __all__ = ["check_launch", "launch"]
@@ -37,19 +37,22 @@ def check_launch(config: Config, overrides: Sequence[str]) -> None:
             raise UsageError.of(key, masked(given), allowed)
 
 
-def launch(config: Config, overrides: Sequence[str], study: str, total: int) -> None:
+def launch(shift: Shift, overrides: Sequence[str]) -> None:
     """Has workers run a study until it has its trials.
 
     Args:
         overrides: those that the study was begun with.
-        study: its name. total: how many trials it is to have.
 
     Raises:
         RunError: all workers ended before that.
     """
-    workers = _start(config, overrides, slug(study))
+    search = shift.search
+    shift.announce()
+    shift.begin()  # so that the workers find store and run made
+    search.workers.start()
+    workers = _start(search.config, overrides, slug(search.name))
     say(workers.title)
-    follow(workers, trial_counter(config), total)
+    follow(workers, search)
 
 
 def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
