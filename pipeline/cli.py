@@ -80,7 +80,10 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb(
-            "sweep", "search init scale and bias value, confirm the winner, write the report", relays=True, computes=True
+            "sweep",
+            "search init scale and bias value, confirm the winner, write the report",
+            relays=True,
+            computes=True,
         ),
         Verb("worker", "join a study: train its trials beside those who work on it already", computes=True),
         Verb("train", "train one network and log its run", computes=True),

@@ -1,5 +1,6 @@
 """Workers as an array of Slurm jobs, submitted through submitit."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -79,13 +80,15 @@ def check_slurm() -> Any:
     """The module submitit.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: it is not installed, or this host has no Slurm.
     """
     try:
         import submitit  # an extra, which takes half a second to import
     except ImportError:
         missing = "needs submitit, which is not installed: `make cluster`, or pip install 'initlab[cluster]'"
         raise UsageError.of("launcher", "slurm", missing) from None
+    if shutil.which("sbatch") is None:
+        raise UsageError.of("launcher", "slurm", "there is no sbatch on this host; give the command on one that has it")
     return submitit
 
 
@@ -101,11 +104,7 @@ def submit(launcher: SlurmLauncher, overrides: Sequence[str], folder: Path, name
         UsageError: this host has no Slurm.
         RunError: Slurm refuses.
     """
-    submitit = check_slurm()
-    try:
-        executor = submitit.SlurmExecutor(folder)
-    except RuntimeError:
-        raise UsageError.of("launcher", "slurm", "there is no srun on this host; submit from one that has it") from None
+    executor = check_slurm().SlurmExecutor(folder)
     executor.update_parameters(**_options(launcher, name))
     # Earlier than the user's, which therefore win.
     task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides))

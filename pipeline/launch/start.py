@@ -63,4 +63,3 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     if store_uri(config).startswith("sqlite"):
         say("note: the MLflow store is an sqlite file, which hosts should not share: see docs/cluster.md")
     return submitted_before(folder) or submit(config.launcher, overrides, folder, f"initlab-{name}")
-
