@@ -1,7 +1,6 @@
 """Workers as an array of Slurm jobs, submitted through submitit."""
 
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -71,7 +70,7 @@ class SlurmArray:
         if self.count().waiting:
             _cancel("--state=PENDING", self.job)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
+    def stop(self, number: int) -> None:  # noqa: ARG002  (Slurm has its own way)
         """As ``scancel`` does."""
         _cancel(self.job)
 

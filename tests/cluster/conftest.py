@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 pytest.importorskip("submitit", reason="the cluster's tests need an extra: make test-cluster")
-from mlflow.server import get_app_client
-from site_of_tests import ROOT, Site, free_ports, needs, script
+from loopback import ROOT, Site, free_ports, needs, script
 
 AUTH = """[mlflow]
 default_permission = READ
@@ -66,10 +66,10 @@ def mlflow_server(place: Path, postgres: int, environment: dict[str, str]) -> It
     port, folder = free_ports(1), place / "mlflow"
     folder.mkdir()
     (folder / "auth.ini").write_text(AUTH.format(port=postgres))
-    admin = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(18)}
+    password = secrets.token_urlsafe(18)
     server = {
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": admin["MLFLOW_TRACKING_PASSWORD"],
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(18),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -83,11 +83,9 @@ def mlflow_server(place: Path, postgres: int, environment: dict[str, str]) -> It
         process = subprocess.Popen(command, cwd=folder, env=environment | server, stdout=log, stderr=log)
     try:
         _answers(f"{address}/health")
-        with pytest.MonkeyPatch.context() as patch:
-            for key, value in admin.items():
-                patch.setenv(key, value)
-            client = get_app_client("basic-auth", address)
-            client.create_user(environment["MLFLOW_TRACKING_USERNAME"], environment["MLFLOW_TRACKING_PASSWORD"])
+        user = {key: environment[f"MLFLOW_TRACKING_{key.upper()}"] for key in ("username", "password")}
+        made = requests.post(f"{address}/api/2.0/mlflow/users/create", json=user, auth=("admin", password), timeout=30)
+        made.raise_for_status()
         yield address
     finally:
         process.terminate()

@@ -4,8 +4,8 @@ import os
 import signal
 
 from agreement import Agreement, agreement
+from loopback import Site, wait_until
 from optuna.storages import RDBStorage
-from site_of_tests import Site, wait_until
 
 TRIALS = 48
 WHOLE = Agreement(0, 0, 0, 0)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from agreement import Agreement, agreement
+from loopback import Site, queue, slurm, wait_until
 from optuna.storages import RDBStorage
-from site_of_tests import Site, queue, slurm, wait_until
 
 TRIALS = 48
 WHOLE = Agreement(0, 0, 0, 0)
