@@ -1,5 +1,6 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
+from pipeline.config.addresses import checked_tracking_uri
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
@@ -16,6 +17,7 @@ __all__ = [
     "Section",
     "TheoryConfig",
     "build_model",
+    "checked_tracking_uri",
     "choices",
     "compose",
     "compose_as",

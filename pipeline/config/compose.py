@@ -11,22 +11,26 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import MissingConfigException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.convert import Kind, flatten, masked, parse, plain, suggestion
+from pipeline.config.convert import Kind, flatten, parse, plain, suggestion
 from pipeline.config.networks import ModelConfig
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
 from pipeline.errors import UsageError
+from pipeline.masking import masked, one_line
 
 __all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_as", "compose_tree", "groups", "to_yaml"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Beside the package in a checkout, inside it in an installed wheel.
 CONF_DIR = next(d for d in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if d.is_dir())
+
+LONGEST = 100_000  # characters of an override
+SECRET = ("tracking.uri", "search.storage")  # keys whose values may hold a password
 
 # Other names under which people know a scheme.
 ALIASES = {
@@ -63,7 +67,8 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
     except MissingConfigException as error:
         raise _unknown_choice(error) from None
     except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {_one_line(error)}") from None
+        key = error.full_key or "a key"
+        raise UsageError(f"{key}: {'can not be read' if key in SECRET else _one_line(error)}") from None
     except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
         raise _unknown_key(error, texts, source) from None
     tree.pop("experiment", None)
@@ -71,28 +76,35 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    parsed = []
-    for text in overrides:
-        if text.startswith("="):
-            raise UsageError(f"{text[:120]}: not of the form key=value")
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"{text[:120]}: not of the form key=value ({reason[:120]})") from None
-        if override.is_sweep_override():
-            allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
-            raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
-        group = override.key_or_group
-        if group.split(".")[0].split("/")[0] == "hydra":
-            raise UsageError.of(group, "...", "the lab has no settings of Hydra itself")
-        if text == "experiment=null":
-            continue  # which is the default
-        if (CONF_DIR / group).is_dir() and not isinstance(override.value(), str):
-            given = text.partition("=")[2]
-            raise UsageError.of(group, given, f"must be one of {', '.join(choices(group))}")
-        parsed.append(override)
-    return parsed
+    found = (_override(text) for text in overrides)
+    return [override for override in found if override.input_line != "experiment=null"]  # which is the default
+
+
+def _override(text: str) -> Override:
+    """An override that Hydra can read and that names a key, or a group and one of its choices."""
+    key, _, given = text.partition("=")
+    if not key or len(text) > LONGEST:
+        raise UsageError(f"{masked(text)[:120]}: not of the form key=value, of at most {LONGEST} characters")
+    try:
+        override = OverridesParser.create().parse_override(text)
+        value = None if override.is_sweep_override() else override.value()
+    except Exception as error:  # Hydra's, and of what is nested or long without end Python's own
+        # Its reasons quote pieces of the text, of a password too.
+        reason = "quote it: 'key=\"value\"'" if "://" in text else _one_line(error)[:120]
+        raise UsageError(f"{masked(text)[:120]}: not of the form key=value ({reason})") from None
+    name = override.key_or_group
+    if name.split(".")[0].split("/")[0] == "hydra":
+        raise UsageError.of(name, "...", "the lab has no settings of Hydra itself")
+    if override.package is not None or "/" in name:
+        raise UsageError.of(key.lstrip("+~"), given, f"unknown key; the groups are {', '.join(groups())}")
+    if override.is_sweep_override():
+        allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
+        raise UsageError.of(name, given, allowed)
+    if name in groups() and text != "experiment=null":
+        known = choices(name)
+        if not isinstance(value, str) or value not in {*known, *ALIASES.get(name, {})}:
+            raise UsageError.of(name, given, f"must be one of {', '.join(known)}")
+    return override
 
 
 def _resolved_alias(override: Override) -> str:
@@ -137,13 +149,13 @@ def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageEr
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(str(error) or type(error).__name__)[:200]
 
 
 def to_yaml(config: Section) -> str:
     """The resolved configuration as YAML, without passwords."""
     tree = plain(config)
-    for section, key in (("tracking", "uri"), ("search", "storage")):
+    for section, key in (name.split(".") for name in SECRET):
         if tree.get(section, {}).get(key):
             tree[section][key] = masked(tree[section][key])
     # The same text as that of safe_dump, in a tenth of the time where libyaml is there.

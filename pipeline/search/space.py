@@ -30,7 +30,7 @@ __all__ = ["Axis", "axes_of", "ends_of", "inert_axes", "settings"]
 
 ZERO_SHARE = 0.1
 FIELDS = {"low", "high", "log", "zero", "int", "choices", "arms"}
-PART_OF_NO_RUN = ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device")
+PART_OF_NO_RUN = ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device", "allow_custom_code")
 
 
 @dataclass(frozen=True)
