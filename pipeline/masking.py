@@ -5,7 +5,7 @@ import re
 __all__ = ["masked", "one_line", "without_passwords"]
 
 HIDDEN = "***"
-WORDS = re.compile(r"(?i)(\b\w*(?:password|passwd|pwd|secret|token)\s*[=:]\s*)[^\s,&;]+")
+WORDS = re.compile(r"(?i)(\b\w*(?:password|passwd|pwd|secret|token)=)[^\s,&;]+")
 
 
 def masked(uri: str) -> str:

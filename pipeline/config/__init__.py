@@ -1,6 +1,6 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
-from pipeline.config.addresses import checked_tracking_uri
+from pipeline.config.addresses import checked_tracking_uri, file_of
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
@@ -23,6 +23,7 @@ __all__ = [
     "compose_as",
     "compose_tree",
     "config_hash",
+    "file_of",
     "flatten",
     "groups",
     "identity",

@@ -6,11 +6,12 @@ they all read alike.
 """
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-__all__ = ["FilePath", "StorageAddress", "TrackingAddress", "checked_tracking_uri"]
+__all__ = ["FilePath", "StorageAddress", "TrackingAddress", "checked_tracking_uri", "file_of"]
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = (*DATABASES, "http", "https")
@@ -31,7 +32,7 @@ def _checked_uri(uri: str, schemes: tuple[str, ...]) -> str:
     if re.search(r"\s", uri):
         raise ValueError(f"must hold no space; {ESCAPES}")
     if scheme.startswith("sqlite"):
-        if not rest.startswith("/") or not re.split(r"[?#]", rest)[0].strip("/"):
+        if not rest.startswith("/") or not re.split(r"[?#]", rest)[0].strip("/") or ":memory:" in rest:
             raise ValueError("names no file: it must be sqlite:///PATH")
         return uri
     place, behind = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -44,6 +45,13 @@ def _checked_uri(uri: str, schemes: tuple[str, ...]) -> str:
     if scheme.startswith("http") and not hosts.partition(":")[0]:
         raise ValueError("names no host")
     return uri
+
+
+def file_of(address: str) -> Path | None:
+    """The file that a path or the URL of a sqlite database names; None for a server."""
+    if "://" not in address:
+        return Path(address)
+    return Path(address.partition(":///")[2].partition("?")[0]) if address.startswith("sqlite") else None
 
 
 def checked_tracking_uri(uri: str) -> str:

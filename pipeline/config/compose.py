@@ -1,6 +1,7 @@
 """Hydra and OmegaConf: from overrides on a command line to the typed configuration."""
 
 import inspect
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ CONF_DIR = next(d for d in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if d.is
 
 LONGEST = 100_000  # characters of an override
 SECRET = ("tracking.uri", "search.storage")  # keys whose values may hold a password
+
+# What it has to say it raises as well.
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
 
 # Other names under which people know a scheme.
 ALIASES = {
@@ -68,7 +72,8 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
         raise _unknown_choice(error) from None
     except OmegaConfBaseException as error:
         key = error.full_key or "a key"
-        raise UsageError(f"{key}: {'can not be read' if key in SECRET else _one_line(error)}") from None
+        reason = "can't be read" if key in SECRET else _one_line(str(error).partition("\n")[0])
+        raise UsageError(f"{key}: {reason}") from None
     except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
         raise _unknown_key(error, texts, source) from None
     tree.pop("experiment", None)
@@ -90,7 +95,7 @@ def _override(text: str) -> Override:
         value = None if override.is_sweep_override() else override.value()
     except Exception as error:  # Hydra's, and of what is nested or long without end Python's own
         # Its reasons quote pieces of the text, of a password too.
-        reason = "quote it: 'key=\"value\"'" if "://" in text else _one_line(error)[:120]
+        reason = "quote it: 'key=\"value\"'" if "://" in text else _one_line(error)
         raise UsageError(f"{masked(text)[:120]}: not of the form key=value ({reason})") from None
     name = override.key_or_group
     if name.split(".")[0].split("/")[0] == "hydra":
@@ -138,7 +143,7 @@ def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageEr
         r"(?:Could not (?:override|append|delete)[^']*|No match in the defaults list[^']*)'([^']+)'", str(error)
     )
     if named is None:
-        return UsageError(_one_line(error))
+        return _misplaced(error, texts)
     key = named[1].split("@")[0].split("=")[0].lstrip("+~")
     own = [t for t in texts if t.lstrip("+~").split("=")[0] == key]
     given = own[0].partition("=")[2] if own else ""
@@ -148,7 +153,19 @@ def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageEr
     return UsageError.of(key, given, f"unknown key{suggestion(key, known)}")
 
 
-def _one_line(error: BaseException) -> str:
+def _misplaced(error: Exception, texts: Sequence[str]) -> UsageError:
+    """An override that doesn't fit what stands in its place."""
+    named = re.search(r"Error merging override ([^=]+)=|Multiple values for (\S+)\. ", str(error))
+    if named is None:
+        return UsageError(_one_line(error))
+    key = (named[1] or named[2]).lstrip("+~")
+    given = next((t.partition("=")[2] for t in texts if t.lstrip("+~").split("=")[0] == key), "")
+    return UsageError.of(
+        key, given, "must be of the kind that stands there" if named[1] else "is there already: no + before it"
+    )
+
+
+def _one_line(error: BaseException | str) -> str:
     return one_line(str(error) or type(error).__name__)[:200]
 
 

@@ -18,7 +18,7 @@ DEEPEST = 50
 
 
 def check_texts(tree: Mapping[str, Any]) -> None:
-    """Raises ``UsageError`` for control characters and broken UTF-8 in a key or a value, and for what is nested endlessly.
+    """Raises ``UsageError`` for control characters and broken UTF-8 in keys and values, and for endless nesting.
 
     Values become names of runs and files, lines on terminals and rows of databases, each of
     which has its own trouble with them.

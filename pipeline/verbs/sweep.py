@@ -20,7 +20,7 @@ from pipeline.parts import workers_of
 from pipeline.pool import Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord
 from pipeline.runner import Job, check, load_dataset, network
-from pipeline.search import Asked, Search, ends_of, inert_axes
+from pipeline.search import Asked, Search, check_search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, Writer, check_store
@@ -44,8 +44,10 @@ def sweep(config: Config, flags: Sequence[str] = ()) -> int:
 
 
 def check_study(config: Config, data: Dataset) -> None:
-    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    """Finds out before the first trial whether the study can be begun and
+    every end of every axis trained; else ``UsageError``."""
     check(config, data)
+    check_search(config)
     seen = {Job(config, 0).structure}
     for end in ends_of(config):
         if (structure := Job(end, 0).structure) not in seen:
