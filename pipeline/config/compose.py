@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.convert import Kind, flatten, parse, plain, suggestion
+from pipeline.config.handover import SECRET
 from pipeline.config.networks import ModelConfig
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
@@ -31,7 +32,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF_DIR = next(d for d in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if d.is_dir())
 
 LONGEST = 100_000  # characters of an override
-SECRET = ("tracking.uri", "search.storage")  # keys whose values may hold a password
 
 # What it has to say it raises as well.
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
