@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from pipeline.errors import InitlabError, RunError, UsageError
@@ -48,6 +49,7 @@ def run_all(
     at_once: int,
     on_end: Callable[[str, float], None] | None = None,
     on_poll: Callable[[], None] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Runs ``initlab COMMAND`` for each named command, ``at_once`` at a time, in their order.
 
@@ -56,12 +58,13 @@ def run_all(
     Args:
         on_end: called with a command's name and the seconds it took, as it ends.
         on_poll: called every second or so while they run.
+        variables: of their environment, besides those of this process.
 
     Raises:
         InitlabError: the first failure, with the child's own message; the others are ended.
     """
     with deferred():
-        _run_all(dict(commands), at_once, on_end, on_poll)
+        _run_all(dict(commands), at_once, on_end, on_poll, variables)
 
 
 def _run_all(
@@ -69,6 +72,7 @@ def _run_all(
     at_once: int,
     on_end: Callable[[str, float], None] | None,
     on_poll: Callable[[], None] | None,
+    variables: Mapping[str, str],
 ) -> None:
     polled = time.monotonic()
     running: dict[str, _Child] = {}
@@ -76,7 +80,7 @@ def _run_all(
         while waiting or running:
             while waiting and len(running) < at_once:
                 name = next(iter(waiting))
-                running[name] = _start(waiting.pop(name))
+                running[name] = _start(waiting.pop(name), variables)
             for name in [name for name, child in running.items() if child.process.poll() is not None]:
                 child = running.pop(name)
                 _check(name, child)
@@ -92,11 +96,11 @@ def _run_all(
         raise
 
 
-def _start(command: Sequence[str]) -> _Child:
+def _start(command: Sequence[str], variables: Mapping[str, str]) -> _Child:
     errors = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
         lab_command(*command),
-        env=lab_environment(),
+        env=lab_environment() | dict(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=errors,

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
 from pipeline.interrupt import Terminated, install
+from pipeline.masking import one_line, without_passwords
 from pipeline.native import build_ahead, stop_building
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "main"]
 
-INTERRUPTED, TERMINATED = 130, 143
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except InitlabError as error:
-        # One line, whatever the user's own text in it.
-        print("initlab:", " ".join(str(error).split()), file=sys.stderr)
+        print("initlab:", one_line(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("initlab: interrupted", file=sys.stderr)
@@ -126,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         print("initlab: terminated", file=sys.stderr)
         return TERMINATED
+    except Exception:  # a mistake of the lab's own; what libraries say may quote an address with its password
+        print(without_passwords(traceback.format_exc()), end="", file=sys.stderr)
+        return FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:

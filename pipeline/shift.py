@@ -19,7 +19,7 @@ from pipeline.parts import workers_of
 from pipeline.pool import Pool
 from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
-from pipeline.search import Asked, FinishedTrial, Search, ends_of, inert_axes
+from pipeline.search import Asked, FinishedTrial, Search, check_search, ends_of, inert_axes
 from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, Writer, check_store
 
@@ -30,8 +30,10 @@ PAUSE_S = 0.5
 
 
 def check_study(config: Config, data: Dataset) -> None:
-    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    """Finds out before the first trial whether the study can be begun and
+    every end of every axis trained; else ``UsageError``."""
     check(config, data)
+    check_search(config)
     seen = {Job(config, 0).structure}
     for end in ends_of(config):
         if (structure := Job(end, 0).structure) not in seen:

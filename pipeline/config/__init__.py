@@ -1,7 +1,9 @@
 """Configuration: the one place that knows Hydra and OmegaConf."""
 
+from pipeline.config.addresses import checked_tracking_uri, file_of
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
 from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
+from pipeline.config.handover import handed_on
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
 from pipeline.config.schema import Config, SGDConfig, SlurmLauncher, TheoryConfig
 from pipeline.config.section import Section
@@ -17,13 +19,16 @@ __all__ = [
     "SlurmLauncher",
     "TheoryConfig",
     "build_model",
+    "checked_tracking_uri",
     "choices",
     "compose",
     "compose_as",
     "compose_tree",
     "config_hash",
+    "file_of",
     "flatten",
     "groups",
+    "handed_on",
     "identity",
     "masked",
     "parse",

@@ -8,14 +8,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from pipeline.config.safety import check_code, check_texts
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
 from pipeline.errors import UsageError
+from pipeline.masking import masked
 
 __all__ = ["Kind", "config_hash", "flatten", "identity", "masked", "parse", "plain", "suggestion", "with_values"]
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
+    "allow_custom_code",
     "study.",
     "tracking.",
     "launcher.",
@@ -35,10 +38,13 @@ Kind = TypeVar("Kind", bound=Section)
 
 def parse(tree: Mapping[str, Any], kind: type[Kind]) -> Kind:
     """The typed configuration, or a ``UsageError`` for the first key that is wrong."""
+    check_texts(tree)
     try:
-        return kind.model_validate(dict(tree))
+        config = kind.model_validate(dict(tree))
     except ValidationError as error:
         raise _usage(error, tree) from None
+    check_code(tree)
+    return config
 
 
 def _usage(error: ValidationError, tree: Mapping[str, Any]) -> UsageError:
@@ -83,14 +89,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def plain(config: Section) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, as ``parse`` takes them."""
     return config.model_dump(by_alias=True)
-
-
-def masked(uri: str) -> str:
-    """A URI that may be shown: without password and query."""
-    scheme, separator, rest = uri.partition("://")
-    where, at, place = rest.rpartition("@")
-    user = f"{where.split(':')[0]}:***" if ":" in where else where
-    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}" if separator else uri
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from pipeline.config.addresses import FilePath, StorageAddress, TrackingAddress
 from pipeline.config.networks import ModelConfig
 from pipeline.config.section import Section, one_of
 from pipeline.data import SOURCES
@@ -36,7 +37,7 @@ class StudyConfig(Section):
 
 class DatasetConfig(Section):
     name: str
-    path: str | None
+    path: FilePath | None
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
     val_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -160,16 +161,17 @@ class SearchConfig(Section):
     reduction: Annotated[int, Field(ge=2, le=1000)]
     confirm: Annotated[int, Field(ge=0, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
-    storage: str | None
+    storage: StorageAddress | None
     space: dict[str, Any]
     enqueue: list[dict[str, Any]]
 
 
 class TrackingConfig(Section):
-    uri: str | None
-    dir: Annotated[str, Field(min_length=1)]
+    uri: TrackingAddress | None
+    dir: FilePath
     experiment: Annotated[str, Field(min_length=1, max_length=200)]
     register_winner: Annotated[bool, Field(alias="register")]
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -209,7 +211,7 @@ class ReportConfig(Section):
     top: Annotated[int, Field(ge=1, le=100)]
     exemplars: bool
     questions: Annotated[list[Question], Field(min_length=1)]
-    answers: Annotated[str, Field(min_length=1)]
+    answers: FilePath
 
 
 class Config(Section):
@@ -219,6 +221,7 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     device: Literal["cpu", "cuda", "auto"]
+    allow_custom_code: bool
     study: StudyConfig
     dataset: DatasetConfig
     model: ModelConfig

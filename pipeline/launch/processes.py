@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.children import cores, lab_command, lab_environment
@@ -19,11 +19,11 @@ class Processes:
     """``initlab worker`` so many times, each with its share of the cores and a log of its own.
 
     Args:
-        overrides: of each worker.
+        overrides: of each worker. variables: of its environment, besides those of this process.
         folder: where the logs go.
     """
 
-    def __init__(self, count: int, overrides: Sequence[str], folder: Path) -> None:
+    def __init__(self, count: int, overrides: Sequence[str], variables: Mapping[str, str], folder: Path) -> None:
         self.title = f"{count} workers on this host, logs in {folder}"
         # Earlier than the user's, which therefore win.
         command = lab_command("worker", f"trainer.workers={max(1, cores() // count)}", *overrides)
@@ -32,7 +32,7 @@ class Processes:
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             for log in self._logs:
-                self._processes.append(_start(command, log))
+                self._processes.append(_start(command, variables, log))
         except BaseException:
             self.stop(signal.SIGTERM)
             raise
@@ -63,10 +63,11 @@ class Processes:
                 process.wait()
 
 
-def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], variables: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as file:
+        environment = lab_environment() | dict(variables)
         return subprocess.Popen(
-            command, env=lab_environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
 
 

@@ -1,9 +1,10 @@
 """Workers as an array of Slurm jobs, submitted through submitit."""
 
+import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,13 @@ def check_slurm() -> Any:
     return submitit
 
 
-def submit(launcher: SlurmLauncher, overrides: Sequence[str], folder: Path, name: str) -> SlurmArray:
+def submit(
+    launcher: SlurmLauncher, overrides: Sequence[str], variables: Mapping[str, str], folder: Path, name: str
+) -> SlurmArray:
     """Submits the array.
 
     Args:
-        overrides: of each worker.
+        overrides: of each worker. variables: of its environment, besides those of this process.
         folder: for logs; of this study alone, and seen by all nodes.
         name: of the jobs.
 
@@ -107,6 +110,7 @@ def submit(launcher: SlurmLauncher, overrides: Sequence[str], folder: Path, name
     executor.update_parameters(**_options(launcher, name))
     # Earlier than the user's, which therefore win.
     task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides))
+    os.environ.update(variables)  # sbatch hands its own environment on
     try:
         jobs = executor.submit_array([task] * launcher.workers)
     except Exception as error:  # submitit's, with what sbatch said

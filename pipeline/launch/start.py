@@ -1,12 +1,10 @@
 """Starts the workers that a configuration asks for, and follows them."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config import Config, SlurmLauncher, masked
+from pipeline.config import Config, SlurmLauncher, handed_on
 from pipeline.console import say
-from pipeline.errors import UsageError
 from pipeline.folders import make_writable
 from pipeline.launch.follow import follow
 from pipeline.launch.processes import Processes
@@ -18,23 +16,11 @@ from pipeline.tracking import store_uri
 
 __all__ = ["check_launch", "launch"]
 
-PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&][^=&]*(password|passwd|pwd|token|secret)[^=&]*=", re.IGNORECASE)
 
-
-def check_launch(config: Config, overrides: Sequence[str]) -> None:
-    """Finds out before anything is written whether the workers could be started.
-
-    Raises:
-        UsageError: Slurm's jobs need what is not installed, or would be given a password to keep in files.
-    """
-    if not isinstance(config.launcher, SlurmLauncher):
-        return
-    check_slurm()
-    for override in overrides:
-        key, _, given = override.partition("=")
-        if PASSWORD.search(given):
-            allowed = "holds a password, which would stand in the job's files: give it as docs/cluster.md says"
-            raise UsageError.of(key, masked(given), allowed)
+def check_launch(config: Config) -> None:
+    """Finds out before anything is written whether the workers could be started; else ``UsageError``."""
+    if isinstance(config.launcher, SlurmLauncher):
+        check_slurm()
 
 
 def launch(shift: Shift, overrides: Sequence[str]) -> None:
@@ -58,8 +44,10 @@ def launch(shift: Shift, overrides: Sequence[str]) -> None:
 def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     folder = (Path(config.tracking.dir) / "workers" / name).resolve()
     make_writable(folder, "tracking.dir", config.tracking.dir)
+    # What may hold a password goes through the environment: submitit and Slurm keep commands in files.
+    given, variables = handed_on(config, overrides)
     if not isinstance(config.launcher, SlurmLauncher):
-        return Processes(config.launcher.workers, overrides, folder)
+        return Processes(config.launcher.workers, given, variables, folder)
     if store_uri(config).startswith("sqlite"):
         say("note: the MLflow store is an sqlite file, which hosts should not share: see docs/cluster.md")
-    return submitted_before(folder) or submit(config.launcher, overrides, folder, f"initlab-{name}")
+    return submitted_before(folder) or submit(config.launcher, given, variables, folder, f"initlab-{name}")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.history import StudyRuns, read_study
     from pipeline.tracking.model import register_winner
     from pipeline.tracking.runs import StudyTracker, track_single
-    from pipeline.tracking.store import Store, open_store, ui_command
+    from pipeline.tracking.server import is_loopback, ui_server
+    from pipeline.tracking.store import Store, open_store
     from pipeline.tracking.subject import Subject, address_of, find_subject
 
 __all__ = [
@@ -35,13 +36,14 @@ __all__ = [
     "address_of",
     "check_store",
     "find_subject",
+    "is_loopback",
     "open_store",
     "read_study",
     "register_winner",
     "store_uri",
     "track_single",
     "ui_address",
-    "ui_command",
+    "ui_server",
 ]
 
 # MLflow takes seconds to import, in which networks can train.
@@ -57,10 +59,11 @@ __getattr__ = lazily(
         "Subject": "subject",
         "address_of": "subject",
         "find_subject": "subject",
+        "is_loopback": "server",
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",
         "track_single": "runs",
-        "ui_command": "store",
+        "ui_server": "server",
     },
 )

@@ -23,7 +23,7 @@ __all__ = ["sweep"]
 
 def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them; then concludes it."""
-    check_launch(config, overrides)
+    check_launch(config)
     data = load_dataset(config)
     with on_shift(config, data, joins=False) as shift:
         if config.launcher.workers and shift.search.done < shift.search.total:
