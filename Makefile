@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e lint format lock clean
+.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e cluster test-cluster lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,22 @@ $(E2E): $(READY) requirements-e2e.lock
 
 test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; screenshots in e2e-screenshots/)
 	@$(BIN)/pytest tests/e2e $(ARGS)
+
+CLUSTER := $(VENV)/.cluster
+DAEMONS := slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core postgresql
+
+$(CLUSTER): $(READY) requirements-cluster.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	@touch $(CLUSTER)
+
+cluster: $(CLUSTER) ## set up what Slurm, PostgreSQL and MLflow servers with passwords need: docs/cluster.md
+
+test-cluster: $(CLUSTER) ## test studies on a real Slurm and PostgreSQL, started on loopback (minutes)
+	@PATH="$$PATH:/usr/sbin"; { command -v slurmctld && command -v slurmdbd && command -v munged && command -v mariadbd && \
+		ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || { echo "installing $(DAEMONS)"; apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(DAEMONS) >/dev/null; } || \
+		{ echo "make: could not be installed; as root: apt-get install $(DAEMONS)" >&2; exit 2; }
+	@$(BIN)/pytest tests/cluster $(ARGS)
 
 lint: $(READY) ## check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

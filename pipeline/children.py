@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.interrupt import Terminated, check, deferred
 
-__all__ = ["cores", "run_all"]
+__all__ = ["cores", "lab_command", "lab_environment", "run_all"]
 
 POLL_S = 0.1
 ON_POLL_S = 1.0
@@ -33,11 +34,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def lab_command(*arguments: str) -> list[str]:
+    """``initlab ARGUMENTS`` with the interpreter that runs this."""
+    return [sys.executable, "-P", "-m", "pipeline", *arguments]
+
+
+def lab_environment() -> dict[str, str]:
+    """This process's, such that the child imports what it does, whatever folder either was started in."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
+
+
 def run_all(
     commands: Mapping[str, Sequence[str]],
     at_once: int,
     on_end: Callable[[str, float], None] | None = None,
     on_poll: Callable[[], None] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Runs ``initlab COMMAND`` for each named command, ``at_once`` at a time, in their order.
 
@@ -46,12 +58,13 @@ def run_all(
     Args:
         on_end: called with a command's name and the seconds it took, as it ends.
         on_poll: called every second or so while they run.
+        variables: of their environment, besides those of this process.
 
     Raises:
         InitlabError: the first failure, with the child's own message; the others are ended.
     """
     with deferred():
-        _run_all(dict(commands), at_once, on_end, on_poll)
+        _run_all(dict(commands), at_once, on_end, on_poll, variables)
 
 
 def _run_all(
@@ -59,6 +72,7 @@ def _run_all(
     at_once: int,
     on_end: Callable[[str, float], None] | None,
     on_poll: Callable[[], None] | None,
+    variables: Mapping[str, str],
 ) -> None:
     polled = time.monotonic()
     running: dict[str, _Child] = {}
@@ -66,7 +80,7 @@ def _run_all(
         while waiting or running:
             while waiting and len(running) < at_once:
                 name = next(iter(waiting))
-                running[name] = _start(waiting.pop(name))
+                running[name] = _start(waiting.pop(name), variables)
             for name in [name for name, child in running.items() if child.process.poll() is not None]:
                 child = running.pop(name)
                 _check(name, child)
@@ -82,14 +96,11 @@ def _run_all(
         raise
 
 
-def _start(command: Sequence[str]) -> _Child:
-    # The child imports what this process does, whatever folder it was started in.
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    environment = os.environ | {"PYTHONPATH": path}
+def _start(command: Sequence[str], variables: Mapping[str, str]) -> _Child:
     errors = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline", *command],
-        env=environment,
+        lab_command(*command),
+        env=lab_environment() | dict(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=errors,

@@ -4,6 +4,7 @@ import atexit
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
 from pipeline.interrupt import Terminated, install
 from pipeline.lazy import imports
+from pipeline.masking import one_line, without_passwords
 from pipeline.native import build_ahead, stop_building
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "command", "main"]
 
-INTERRUPTED, TERMINATED = 130, 143
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except InitlabError as error:
-        # One line, whatever the user's own text in it.
-        print("initlab:", " ".join(str(error).split()), file=sys.stderr)
+        print("initlab:", one_line(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("initlab: interrupted", file=sys.stderr)
@@ -139,6 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         print("initlab: terminated", file=sys.stderr)
         return TERMINATED
+    except Exception:  # a mistake of the lab's own; what libraries say may quote an address with its password
+        print(without_passwords(traceback.format_exc()), end="", file=sys.stderr)
+        return FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:

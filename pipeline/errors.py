@@ -1,6 +1,10 @@
 """The two failures a user sees, each with the exit code it ends in."""
 
+from pipeline.masking import masked
+
 __all__ = ["InitlabError", "RunError", "UsageError"]
+
+LONGEST = 120  # characters of a key or a value that are shown
 
 
 class InitlabError(Exception):
@@ -24,6 +28,6 @@ class UsageError(InitlabError):
 
     @classmethod
     def of(cls, key: str, given: object, allowed: str) -> "UsageError":
-        """The standard form: ``key=given: allowed``, in one line."""
-        text = str(given).replace("\n", " ")
-        return cls(f"{key}={text[:120]}: {allowed}")
+        """The standard form: ``key=given: allowed``, in one line, without passwords."""
+        text = masked(str(given).replace("\n", " "))
+        return cls(f"{key[:LONGEST]}={text[:LONGEST]}: {allowed}")

@@ -1,13 +1,12 @@
 """How much memory there is, and what a stack takes of it."""
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
+from pipeline.free import free_bytes
 from pipeline.plan import Plan
 
 __all__ = ["available_gb", "is_out_of_memory", "member_bytes"]
@@ -16,23 +15,13 @@ __all__ = ["available_gb", "is_out_of_memory", "member_bytes"]
 COPIES = 4
 # Tensors as large as the signals of a batch: z and a forwards, the same backwards.
 SIGNALS = 4
-CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def available_gb(device: str) -> float:
     """Memory that may be taken, in units of 10^9 bytes: of the GPU, or of this machine or container."""
     if device != "cpu":
         return torch.cuda.mem_get_info()[0] / 1e9
-    limits = [text for path in CGROUP if (text := _read(path)).isdigit()]
-    free = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if "MemAvailable" in line), None)
-    return min([int(free) * 1024 if free else math.inf, *map(int, limits), 1e15]) / 1e9
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
+    return free_bytes() / 1e9
 
 
 def member_bytes(module: nn.Module, data: Dataset, plan: Plan) -> int:

@@ -45,7 +45,7 @@ NUMERIC = ("weight_init.", "bias_init.", "optimizer.lr", "optimizer.weight_decay
 # which they ranked trials best: 0.5 for Adam's usual lr of 0.001.
 ADAM_RATE = 500.0
 JUDGED_AT_ONCE = 32
-IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.")
+IRRELEVANT = ("study.", "search.", "tracking.", "launcher.", "report.", "allow_custom_code")
 # How it is computed, which is settled for each structure (``pipeline.parts``).
 COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trainer.max_memory_gb")
 

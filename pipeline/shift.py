@@ -20,7 +20,7 @@ from pipeline.pool import Pool
 from pipeline.provenance import command_line
 from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
-from pipeline.search import Asked, FinishedTrial, Search, ends_of, inert_axes
+from pipeline.search import Asked, FinishedTrial, Search, check_search, ends_of, inert_axes
 from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, Writer, check_store
 
@@ -31,8 +31,10 @@ PAUSE_S = 0.5
 
 
 def check_study(config: Config, data: Dataset) -> None:
-    """Finds out before the first trial whether every end of every axis could be trained; else ``UsageError``."""
+    """Finds out before the first trial whether the study can be begun and
+    every end of every axis trained; else ``UsageError``."""
     check(config, data)
+    check_search(config)
     seen = {Job(config, 0).structure}
     for end in ends_of(config):
         if (structure := Job(end, 0).structure) not in seen:
@@ -103,7 +105,7 @@ class Shift:
         """Runs the trials; MLflow is written beside them."""
         search = self.search
         if search.done < search.total:
-            self._announce()
+            self.announce()
         else:
             say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
         with one_thread(), self._pool() as pool:
@@ -125,7 +127,8 @@ class Shift:
     def _log(self, trials: Sequence[TrialRun]) -> None:
         self.tracker.log(trials)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Says what is to be done."""
         search, data = self.search, self.data
         axes = " and ".join(axis.key for axis in search.axes)
         say(

@@ -43,13 +43,23 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
         (["train", "dataset.val_fraction=0.5", "dataset.test_fraction=0.5"], "nothing is left to train on"),
         (["train", "dataset.train_limit=3"], "dataset.train_limit=3"),
         (["train", "tracking.uri=nowhere"], "tracking.uri=nowhere: must be one of sqlite://"),
-        (["train", "model=custom", "model._target_=torch.nn.Linear"], "model._target_=torch.nn.Linear: can't be built"),
-        (["train", "model=custom", "model._target_=torch.nn.Tanh"], "has no parameters to train"),
-        (["train", "model=custom", "model._target_=builtins.dict"], "makes a dict, not a torch.nn.Module"),
+        (
+            ["train", "model=custom", "allow_custom_code=true", "model._target_=torch.nn.Linear"],
+            "model._target_=torch.nn.Linear: can't be built",
+        ),
+        (
+            ["train", "model=custom", "allow_custom_code=true", "model._target_=torch.nn.Tanh"],
+            "has no parameters to train",
+        ),
+        (
+            ["train", "model=custom", "allow_custom_code=true", "model._target_=builtins.dict"],
+            "makes a dict, not a torch.nn.Module",
+        ),
         (
             [
                 "train",
                 "model=custom",
+                "allow_custom_code=true",
                 "model._target_=torch.nn.Linear",
                 "+model.in_features=3",
                 "+model.out_features=1",
@@ -60,6 +70,7 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
             [
                 "train",
                 "model=custom",
+                "allow_custom_code=true",
                 "model._target_=torch.nn.Linear",
                 "+model.in_features=64",
                 "+model.out_features=1",
@@ -117,7 +128,7 @@ def test_networks_that_torch_func_cannot_follow_are_named(home, monkeypatch, cap
         "        return self.a(x) if x.sum() > 0 else -self.a(x)\n"
     )
     monkeypatch.syspath_prepend(home)
-    assert main(["train", "model=custom", "model._target_=branching.Net"]) == 2
+    assert main(["train", "model=custom", "allow_custom_code=true", "model._target_=branching.Net"]) == 2
     error = capsys.readouterr().err
     assert "model._target_=branching.Net: can't be trained as a stack" in error
     assert error.count("\n") == 1
@@ -241,7 +252,19 @@ def test_a_network_of_ones_own(home, monkeypatch, capsys):
         "        return self.b(self.act(self.a(x)))\n"
     )
     monkeypatch.syspath_prepend(home)
-    assert main(["train", "model=custom", "model._target_=my_network.Net", "+model.hidden=24", "trainer.epochs=4"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "model=custom",
+                "allow_custom_code=true",
+                "model._target_=my_network.Net",
+                "+model.hidden=24",
+                "trainer.epochs=4",
+            ]
+        )
+        == 0
+    )
     assert metrics(home)[0]["test/accuracy"] > 0.8
 
 

@@ -126,8 +126,8 @@ def test_a_header_that_claims_more_than_the_file_holds(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "none.npz", tmp_path):
-        with pytest.raises(UsageError, match="no such file"):
+    for path, expected in ((tmp_path / "none.npz", "no such file"), (tmp_path, "is no file but a folder")):
+        with pytest.raises(UsageError, match=expected):
             read_npz(str(path))
 
 

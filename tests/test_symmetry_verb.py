@@ -43,5 +43,16 @@ def test_symmetry_of_other_networks_is_refused(home, monkeypatch, capsys):
         "        return self.b(x + self.act(self.a(x)))\n"
     )
     monkeypatch.syspath_prepend(home)
-    assert main(["symmetry", "dataset=wine", "model=custom", "model._target_=residual_network.Net"]) == 2
+    assert (
+        main(
+            [
+                "symmetry",
+                "dataset=wine",
+                "model=custom",
+                "allow_custom_code=true",
+                "model._target_=residual_network.Net",
+            ]
+        )
+        == 2
+    )
     assert "symmetry is settled for MLPs only" in capsys.readouterr().err

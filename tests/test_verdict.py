@@ -163,7 +163,13 @@ def judged(*overrides: str) -> tuple[Signs, Verdict]:
 
 
 def test_a_network_that_is_one_layer_is_judged_and_measured():
-    linear = ["model=custom", "model._target_=torch.nn.Linear", "+model.in_features=64", "+model.out_features=10"]
+    linear = [
+        "model=custom",
+        "allow_custom_code=true",
+        "model._target_=torch.nn.Linear",
+        "+model.in_features=64",
+        "+model.out_features=10",
+    ]
     found, verdict = judged(*linear)
     assert len(found.strengths) == 1
     assert verdict.sentence == "healthy"

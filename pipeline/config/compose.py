@@ -1,6 +1,7 @@
 """Hydra and OmegaConf: from overrides on a command line to the typed configuration."""
 
 import inspect
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,22 +12,29 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import MissingConfigException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.convert import Kind, flatten, masked, parse, plain, suggestion
+from pipeline.config.convert import Kind, flatten, parse, plain, suggestion
+from pipeline.config.handover import SECRET
 from pipeline.config.networks import ModelConfig
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
 from pipeline.errors import UsageError
+from pipeline.masking import masked, one_line
 
 __all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_as", "compose_tree", "groups", "to_yaml"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Beside the package in a checkout, inside it in an installed wheel.
 CONF_DIR = next(d for d in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if d.is_dir())
+
+LONGEST = 100_000  # characters of an override
+
+# What it has to say it raises as well.
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
 
 # Other names under which people know a scheme.
 ALIASES = {
@@ -63,7 +71,9 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
     except MissingConfigException as error:
         raise _unknown_choice(error) from None
     except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {_one_line(error)}") from None
+        key = error.full_key or "a key"
+        reason = "can't be read" if key in SECRET else _one_line(str(error).partition("\n")[0])
+        raise UsageError(f"{key}: {reason}") from None
     except Exception as error:  # Hydra raises ValueError and others besides its own, all for overrides
         raise _unknown_key(error, texts, source) from None
     tree.pop("experiment", None)
@@ -71,28 +81,35 @@ def compose_tree(overrides: Sequence[str], source: str = "config") -> dict[str, 
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    parsed = []
-    for text in overrides:
-        if text.startswith("="):
-            raise UsageError(f"{text[:120]}: not of the form key=value")
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"{text[:120]}: not of the form key=value ({reason[:120]})") from None
-        if override.is_sweep_override():
-            allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
-            raise UsageError.of(override.key_or_group, override.get_value_string(), allowed)
-        group = override.key_or_group
-        if group.split(".")[0].split("/")[0] == "hydra":
-            raise UsageError.of(group, "...", "the lab has no settings of Hydra itself")
-        if text == "experiment=null":
-            continue  # which is the default
-        if (CONF_DIR / group).is_dir() and not isinstance(override.value(), str):
-            given = text.partition("=")[2]
-            raise UsageError.of(group, given, f"must be one of {', '.join(choices(group))}")
-        parsed.append(override)
-    return parsed
+    found = (_override(text) for text in overrides)
+    return [override for override in found if override.input_line != "experiment=null"]  # which is the default
+
+
+def _override(text: str) -> Override:
+    """An override that Hydra can read and that names a key, or a group and one of its choices."""
+    key, _, given = text.partition("=")
+    if not key or len(text) > LONGEST:
+        raise UsageError(f"{masked(text)[:120]}: not of the form key=value, of at most {LONGEST} characters")
+    try:
+        override = OverridesParser.create().parse_override(text)
+        value = None if override.is_sweep_override() else override.value()
+    except Exception as error:  # Hydra's, and of what is nested or long without end Python's own
+        # Its reasons quote pieces of the text, of a password too.
+        reason = "quote it: 'key=\"value\"'" if "://" in text else _one_line(error)
+        raise UsageError(f"{masked(text)[:120]}: not of the form key=value ({reason})") from None
+    name = override.key_or_group
+    if name.split(".")[0].split("/")[0] == "hydra":
+        raise UsageError.of(name, "...", "the lab has no settings of Hydra itself")
+    if override.package is not None or "/" in name:
+        raise UsageError.of(key.lstrip("+~"), given, f"unknown key; the groups are {', '.join(groups())}")
+    if override.is_sweep_override():
+        allowed = "one value only; to search over several, give search.space.KEY={choices: [...]}"
+        raise UsageError.of(name, given, allowed)
+    if name in groups() and text != "experiment=null":
+        known = choices(name)
+        if not isinstance(value, str) or value not in {*known, *ALIASES.get(name, {})}:
+            raise UsageError.of(name, given, f"must be one of {', '.join(known)}")
+    return override
 
 
 def _resolved_alias(override: Override) -> str:
@@ -126,7 +143,7 @@ def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageEr
         r"(?:Could not (?:override|append|delete)[^']*|No match in the defaults list[^']*)'([^']+)'", str(error)
     )
     if named is None:
-        return UsageError(_one_line(error))
+        return _misplaced(error, texts)
     key = named[1].split("@")[0].split("=")[0].lstrip("+~")
     own = [t for t in texts if t.lstrip("+~").split("=")[0] == key]
     given = own[0].partition("=")[2] if own else ""
@@ -136,14 +153,26 @@ def _unknown_key(error: Exception, texts: Sequence[str], source: str) -> UsageEr
     return UsageError.of(key, given, f"unknown key{suggestion(key, known)}")
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+def _misplaced(error: Exception, texts: Sequence[str]) -> UsageError:
+    """An override that doesn't fit what stands in its place."""
+    named = re.search(r"Error merging override ([^=]+)=|Multiple values for (\S+)\. ", str(error))
+    if named is None:
+        return UsageError(_one_line(error))
+    key = (named[1] or named[2]).lstrip("+~")
+    given = next((t.partition("=")[2] for t in texts if t.lstrip("+~").split("=")[0] == key), "")
+    return UsageError.of(
+        key, given, "must be of the kind that stands there" if named[1] else "is there already: no + before it"
+    )
+
+
+def _one_line(error: BaseException | str) -> str:
+    return one_line(str(error) or type(error).__name__)[:200]
 
 
 def to_yaml(config: Section) -> str:
     """The resolved configuration as YAML, without passwords."""
     tree = plain(config)
-    for section, key in (("tracking", "uri"), ("search", "storage")):
+    for section, key in (name.split(".") for name in SECRET):
         if tree.get(section, {}).get(key):
             tree[section][key] = masked(tree[section][key])
     # The same text as that of safe_dump, in a tenth of the time where libyaml is there.

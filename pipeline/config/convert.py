@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from pipeline.config.safety import check_code, check_texts
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
 from pipeline.errors import UsageError
+from pipeline.masking import masked
 
 __all__ = [
     "Kind",
@@ -27,6 +29,7 @@ __all__ = [
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
+    "allow_custom_code",
     "study.",
     "tracking.",
     "launcher.",
@@ -38,7 +41,7 @@ NOT_IDENTITY = (
     "trainer.workers",
     "trainer.max_memory_gb",
 )
-UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw"}
+UNION_TAGS = {"mlp", "cnn", "custom", "sgd", "adam", "adamw", "local", "slurm"}
 
 
 Kind = TypeVar("Kind", bound=Section)
@@ -46,10 +49,13 @@ Kind = TypeVar("Kind", bound=Section)
 
 def parse(tree: Mapping[str, Any], kind: type[Kind]) -> Kind:
     """The typed configuration, or a ``UsageError`` for the first key that is wrong."""
+    check_texts(tree)
     try:
-        return kind.model_validate(dict(tree))
+        config = kind.model_validate(dict(tree))
     except ValidationError as error:
         raise _usage(error, tree) from None
+    check_code(tree)
+    return config
 
 
 def _usage(error: ValidationError, tree: Mapping[str, Any]) -> UsageError:
@@ -94,14 +100,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def plain(config: Section) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, as ``parse`` takes them."""
     return config.model_dump(by_alias=True)
-
-
-def masked(uri: str) -> str:
-    """A URI that may be shown: without password and query."""
-    scheme, separator, rest = uri.partition("://")
-    where, at, place = rest.rpartition("@")
-    user = f"{where.split(':')[0]}:***" if ":" in where else where
-    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}" if separator else uri
 
 
 def masked_override(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from pipeline.config.addresses import FilePath, StorageAddress, TrackingAddress
 from pipeline.config.networks import ModelConfig
 from pipeline.config.section import Section, one_of
 from pipeline.data import SOURCES
@@ -21,7 +22,7 @@ from pipeline.probes import PROBES, preset
 from pipeline.seeds import CONFIRMATION_OFFSET, MAX_SEED
 from pipeline.theory import NONLINEARITIES, SCHEME_VARIANCES
 
-__all__ = ["Config", "OptimizerConfig", "TheoryConfig"]
+__all__ = ["Config", "OptimizerConfig", "SlurmLauncher", "TheoryConfig"]
 
 LARGEST = 1e30  # of a scale or bias: far beyond use, and finite in float32
 
@@ -36,7 +37,7 @@ class StudyConfig(Section):
 
 class DatasetConfig(Section):
     name: str
-    path: str | None
+    path: FilePath | None
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
     val_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -160,28 +161,57 @@ class SearchConfig(Section):
     reduction: Annotated[int, Field(ge=2, le=1000)]
     confirm: Annotated[int, Field(ge=0, le=1000)]
     grid_points: Annotated[int, Field(ge=1, le=1000)]
-    storage: str | None
+    storage: StorageAddress | None
     space: dict[str, Any]
     enqueue: list[dict[str, Any]]
 
 
 class TrackingConfig(Section):
-    uri: str | None
-    dir: Annotated[str, Field(min_length=1)]
+    uri: TrackingAddress | None
+    dir: FilePath
     experiment: Annotated[str, Field(min_length=1, max_length=200)]
     register_winner: Annotated[bool, Field(alias="register")]
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
 
-class LauncherConfig(Section):
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Word = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=200)]  # one argument of sbatch
+
+
+class LocalLauncher(Section):
+    """A study's own process, or workers beside it as processes of their own."""
+
     name: Literal["local"]
+    workers: Workers
+
+
+class SlurmLauncher(Section):
+    """Workers as an array of Slurm jobs."""
+
+    name: Literal["slurm"]
+    workers: Annotated[Workers, Field(ge=1)]
+    partition: Word | None
+    account: Word | None
+    qos: Word | None
+    constraint: Word | None
+    timeout_min: Annotated[int, Field(ge=1, le=525_600)]
+    mem_gb: Annotated[float, Field(gt=0, le=1e6)] | None
+    cpus_per_task: Annotated[int, Field(ge=1, le=1024)]
+    gpus: Annotated[int, Field(ge=0, le=64)]
+    requeue: bool
+    setup: list[str]
+    parameters: dict[Word, str | int | float | bool]
+
+
+LauncherConfig = Annotated[LocalLauncher | SlurmLauncher, Field(discriminator="name")]
 
 
 class ReportConfig(Section):
     top: Annotated[int, Field(ge=1, le=100)]
     exemplars: bool
     questions: Annotated[list[Question], Field(min_length=1)]
-    answers: Annotated[str, Field(min_length=1)]
+    answers: FilePath
 
 
 class Config(Section):
@@ -191,6 +221,7 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     device: Literal["cpu", "cuda", "auto"]
+    allow_custom_code: bool
     study: StudyConfig
     dataset: DatasetConfig
     model: ModelConfig

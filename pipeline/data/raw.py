@@ -60,7 +60,8 @@ def checked_inputs(source: str, key: str, x: np.ndarray) -> np.ndarray:
     elif x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):
-        x = x if x.dtype == np.uint8 else x.astype(np.float32)
+        # Whatever the order of its bytes and axes in a file, the same numbers in the same places.
+        x = np.ascontiguousarray(x, x.dtype if x.dtype == np.uint8 else np.float32)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise UsageError.of("dataset.path", source, f"{key} holds values too large for float32 (3.4e38)")
     return x

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import __version__
 from pipeline.answers import RULES, Answer, CellResult, Finding, Ranking, label, picture
 from pipeline.config import Config
-from pipeline.folders import make_writable, unwritable
+from pipeline.folders import check_writable, unwritable
 from pipeline.report.pages import html_environment, markdown_environment, publish, stylesheet
 
 __all__ = ["AnswerView", "check_folder", "view", "write_answers"]
@@ -120,7 +120,7 @@ def check_folder(config: Config) -> None:
     Raises:
         UsageError: they can't.
     """
-    make_writable(Path(config.report.answers) / "answers", "report.answers", config.report.answers)
+    check_writable(Path(config.report.answers) / "answers", "report.answers", config.report.answers)
 
 
 def write_answers(config: Config, answers: Sequence[Answer], ranking: Ranking | None = None) -> list[Path]:

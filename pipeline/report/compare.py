@@ -38,7 +38,10 @@ METRICS = (
     "init/saturation/flat_fraction",
 )
 # Of a configuration, but not of the networks that it makes.
-ELSEWHERE = ("study.", "search.", "tracking.", "launcher.", "report.", "trainer.workers", "trainer.max_memory_gb")
+ELSEWHERE = (
+    *("study.", "search.", "tracking.", "launcher.", "report."),
+    *("trainer.workers", "trainer.max_memory_gb", "allow_custom_code"),
+)
 
 
 @dataclass(frozen=True)

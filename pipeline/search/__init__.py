@@ -1,5 +1,6 @@
 """The search: the one place that knows Optuna."""
 
+from pipeline.search.check import check_search
 from pipeline.search.importance import FEWEST_FOR_IMPORTANCE, importances
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
@@ -17,6 +18,7 @@ __all__ = [
     "Stop",
     "StudyStatus",
     "axes_of",
+    "check_search",
     "ends_of",
     "grid_size",
     "importances",

@@ -29,8 +29,9 @@ from pipeline.init import BIASES, WEIGHTS
 __all__ = ["Axis", "axes_of", "ends_of", "inert_axes", "settings"]
 
 ZERO_SHARE = 0.1
+LARGEST = sys.float_info.max
 FIELDS = {"low", "high", "log", "zero", "int", "choices", "arms"}
-PART_OF_NO_RUN = ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device")
+PART_OF_NO_RUN = ("search", "study", "tracking", "report", "launcher", "seed", "dataset", "device", "allow_custom_code")
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _axis(key: str, spec: Any) -> Axis:
     if "choices" in spec:
         return _categorical(name, key, spec)
     for end in ("low", "high"):
-        if isinstance(spec[end], bool) or not isinstance(spec[end], int | float) or not np.isfinite(spec[end]):
+        if isinstance(spec[end], bool) or not isinstance(spec[end], int | float) or not abs(spec[end]) <= LARGEST:
             raise UsageError.of(f"{name}.{end}", spec[end], "must be a finite number")
     for flag in ("log", "zero", "int"):
         if not isinstance(spec.get(flag, False), bool):
@@ -207,6 +208,8 @@ def _check(axis: Axis, config: Config) -> None:
     if axis.arms and axis.key in {key.split(".")[0] for key in known}:
         raise UsageError.of("search.space", axis.key, "is a key already; an axis of arms needs a name of its own")
     seen: dict[str, str] = {}
+    if type(known.get(axis.key)) is int and not (axis.choices or axis.integer):
+        raise UsageError.of(f"search.space.{axis.key}.int", False, "must be true: the key takes whole numbers")
     for end, chosen in _ends(axis, known):
         for key in chosen:
             if key.split(".")[0] in PART_OF_NO_RUN:

@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config import Config
+from pipeline.config import Config, file_of
 from pipeline.errors import UsageError
 from pipeline.search.storage import DAMAGED, journal_dir, open_storage, study_name
 
@@ -35,8 +34,9 @@ def studies(config: Config) -> list[StudyStatus]:
     """The studies in ``search.storage``, or in all journals under ``tracking.dir``."""
     given = config.search.storage
     if given is not None:
-        if "://" not in given and not Path(given).is_file():
-            raise UsageError.of("search.storage", given, "no such journal file")
+        file = file_of(given)
+        if file is not None and not file.is_file():
+            raise UsageError.of("search.storage", given, "no such file")
         return _statuses(*open_storage(config, ""))
     found: list[StudyStatus] = []
     for path in sorted(journal_dir(config).glob("*.journal")):

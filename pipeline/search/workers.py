@@ -64,6 +64,8 @@ class Workers:
 
     def start(self) -> None:
         """Gives one now and then, from a thread."""
+        if self._thread is not None:
+            return
         self._thread = threading.Thread(target=self._go_on, name="signs of life", daemon=True)
         self._thread.start()
 

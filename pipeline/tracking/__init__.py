@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.history import StudyRuns, read_study
     from pipeline.tracking.model import register_winner
     from pipeline.tracking.runs import StudyTracker, track_single
-    from pipeline.tracking.store import Store, open_store, ui_command
+    from pipeline.tracking.server import is_loopback, ui_server
+    from pipeline.tracking.store import Store, open_store
     from pipeline.tracking.subject import Subject, address_of, find_subject
     from pipeline.tracking.views import newest_views
 
@@ -36,6 +37,7 @@ __all__ = [
     "address_of",
     "check_store",
     "find_subject",
+    "is_loopback",
     "newest_views",
     "open_store",
     "read_study",
@@ -43,7 +45,7 @@ __all__ = [
     "store_uri",
     "track_single",
     "ui_address",
-    "ui_command",
+    "ui_server",
 ]
 
 # MLflow takes seconds to import, in which networks can train.
@@ -59,11 +61,12 @@ __getattr__ = lazily(
         "Subject": "subject",
         "address_of": "subject",
         "find_subject": "subject",
+        "is_loopback": "server",
         "newest_views": "views",
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",
         "track_single": "runs",
-        "ui_command": "store",
+        "ui_server": "server",
     },
 )

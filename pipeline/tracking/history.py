@@ -155,7 +155,7 @@ class StudyRuns:
 
 def read_study(config: Config, study: str) -> StudyRuns:
     """Reads a study; ``UsageError`` if the store holds none of that name."""
-    store = open_store(config)
+    store = open_store(config, make=False)
     parent = find_parent(store, study)
     if parent is None:
         raise UsageError.of("study.name", study, "no such study in the MLflow store; `initlab status` lists them")

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,15 @@ from dataclasses import dataclass
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.folders import unwritable
-from pipeline.tracking.place import directory_of, store_uri
+from pipeline.masking import one_line
+from pipeline.tracking.place import check_there, directory_of, store_uri
 
-__all__ = ["Store", "mlflow_at", "open_store", "ui_command"]
+__all__ = ["Store", "mlflow_at", "open_store"]
 
 LOCK_TIMEOUT_S = 120.0
 
@@ -34,22 +35,27 @@ class Store:
     experiment: str
 
 
-def open_store(config: Config) -> Store:
+def open_store(config: Config, make: bool = True) -> Store:
     """Opens the store and its experiment; makes them where they are missing.
 
     Several processes may do so at once: a fresh sqlite store can only be created by one,
     so that happens under a lock.
+
+    Args:
+        make: whether to; else a missing one is a ``UsageError``.
     """
     uri = store_uri(config)
+    if not make:
+        check_there(config)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     directory = directory_of(config)
     try:
         if uri.startswith("http"):  # the server has its own place for artifacts
-            return _open(uri, config.tracking.experiment, None)
+            return _open(uri, config.tracking.experiment, None, make)
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(directory / ".store.lock", timeout=LOCK_TIMEOUT_S):
-            return _open(uri, config.tracking.experiment, (directory / "artifacts").as_uri())
+            return _open(uri, config.tracking.experiment, (directory / "artifacts").as_uri(), make)
     except Timeout:
         raise RunError(f"{directory / '.store.lock'} is held by another process; the store can't be opened") from None
     except OSError as error:
@@ -57,20 +63,27 @@ def open_store(config: Config) -> Store:
     except InitlabError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a driver's
-        reason = " ".join(str(error).split())[:150].replace(uri, masked(uri))
+        reason = one_line(str(error))[:150]
         raise RunError(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
 
 
-def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
+def _open(uri: str, experiment: str, artifacts: str | None, make: bool) -> Store:
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(experiment)
     if found is not None and found.lifecycle_stage != "active":
         raise UsageError.of("tracking.experiment", experiment, "was deleted in MLflow; restore it or choose another")
     if found is not None:
         return Store(client, uri, found.experiment_id)
+    if not make:
+        raise UsageError.of("tracking.experiment", experiment, "no such experiment in the MLflow store")
     # Else the UI shows what it has for language models first.
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    return Store(client, uri, client.create_experiment(experiment, artifacts, tags))
+    try:
+        return Store(client, uri, client.create_experiment(experiment, artifacts, tags))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return _open(uri, experiment, artifacts, make)  # another process was quicker
 
 
 @contextmanager
@@ -92,12 +105,3 @@ def mlflow_at(uri: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def ui_command(config: Config) -> list[str]:
-    """The command that serves the MLflow UI on loopback; opens the store first."""
-    open_store(config)
-    uri, port = store_uri(config), str(config.tracking.port)
-    artifacts = (directory_of(config) / "artifacts").as_uri()
-    serve = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    return [*serve, "--backend-store-uri", uri, "--default-artifact-root", artifacts]

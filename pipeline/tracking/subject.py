@@ -64,7 +64,7 @@ def curve_of(layers: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def address_of(config: Config, text: str) -> str:
     """The address in the MLflow UI of a study by name or of a run by id."""
-    run = _run(open_store(config), text)
+    run = _run(open_store(config, make=False), text)
     return f"{ui_address(config)}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
 
 
@@ -74,7 +74,7 @@ def find_subject(config: Config, text: str) -> Subject:
     Raises:
         UsageError: there is none, or it has no trained networks.
     """
-    store = open_store(config)
+    store = open_store(config, make=False)
     run = _run(store, text)
     kind = run.data.tags.get("initlab.kind")
     if kind == "study":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.answers import QUESTIONS, VERDICT, Answer, answer, rank_verdicts
 from pipeline.children import cores, run_all
-from pipeline.config import Config, compose
+from pipeline.config import Config, compose, handed_on
 from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.probes import PROBES
@@ -23,8 +23,8 @@ def answers(config: Config, flags: Sequence[str], overrides: Sequence[str]) -> i
     """Trains what the questions' studies lack, computes the answers, writes them down."""
     started = time.monotonic()
     studies = _studies(config, overrides)
-    check_store(config)
     check_folder(config)
+    check_store(config)
     runs = {name: of for name, study in studies.items() if (of := _whole(study)) is not None}
     missing = {name: study for name, study in studies.items() if name not in runs}
     if missing:
@@ -99,7 +99,8 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
     longest_first = sorted(missing, key=lambda name: -sizes[name])
     # Earlier than the user's, which therefore win.
     own = [f"trainer.workers={max(1, cores() // at_once)}"]
-    commands = {name: ["sweep", f"experiment={name}", *own, *overrides] for name in longest_first}
+    given, variables = handed_on(next(iter(missing.values())), overrides)
+    commands = {name: ["sweep", f"experiment={name}", *own, *given] for name in longest_first}
     counters = [trial_counter(study) for study in missing.values()]
     with progress(sum(sizes.values()), 0, "trials") as bar:
         run_all(
@@ -107,6 +108,7 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
             at_once,
             on_end=lambda name, seconds: bar.say(f"{name}: {sizes[name]} trials, {seconds:.0f} s"),
             on_poll=lambda: bar.update(sum(count() for count in counters)),
+            variables=variables,
         )
 
 

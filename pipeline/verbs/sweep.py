@@ -9,6 +9,7 @@ from pipeline.data import Dataset
 from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Modes
 from pipeline.interrupt import check as check_signals
+from pipeline.launch import check_launch, launch
 from pipeline.names import run_title, slug
 from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord, TrialRecord
@@ -22,9 +23,13 @@ __all__ = ["sweep"]
 
 def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = ()) -> int:
     """Runs a study to its asked-for number of trials, or says that it has them; then concludes it."""
+    check_launch(config)
     data = load_dataset(config)
     with on_shift(config, data, "sweep", overrides) as shift:
-        shift.run()
+        if config.launcher.workers and shift.search.done < shift.search.total:
+            launch(shift, overrides)
+        else:
+            shift.run()
         shift.wait_for_others()
         with shift.search.lock("conclusion"):
             _show_exemplars(shift.search, shift.tracker, data)

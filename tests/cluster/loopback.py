@@ -1,0 +1,132 @@
+"""A site as these tests know it: where its services are, and commands of the lab on it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+@dataclass(frozen=True)
+class Site:
+    """PostgreSQL, an MLflow server that asks for a password, and the environment that holds what they ask for.
+
+    Attributes:
+        home: an empty working directory.
+        secrets: every password there is.
+    """
+
+    home: Path
+    storage: str
+    tracking: str
+    environment: dict[str, str]
+    secrets: tuple[str, ...]
+    database_log: Path
+
+    def start(self, verb: str, *overrides: str, log: Path | None = None) -> "subprocess.Popen[str]":
+        """``initlab VERB``, with its output in a file or in pipes."""
+        command = [sys.executable, "-P", "-m", "pipeline", verb, *overrides]
+        if log is None:
+            pipe = subprocess.PIPE
+            return subprocess.Popen(
+                command,
+                cwd=self.home,
+                env=self.environment,
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                start_new_session=True,
+            )
+        with log.open("w") as file:
+            return subprocess.Popen(
+                command,
+                cwd=self.home,
+                env=self.environment,
+                stdout=file,
+                stderr=file,
+                text=True,
+                start_new_session=True,
+            )
+
+    def done(self, study: str) -> int:
+        """How many trials of a study are complete, as `initlab status` tells."""
+        command = [sys.executable, "-P", "-m", "pipeline", "status", "--json", f"search.storage={self.storage}"]
+        shown = subprocess.run(
+            command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if shown.returncode:
+            return 0  # there are no tables yet
+        return sum(s["trials"]["COMPLETE"] for s in json.loads(shown.stdout) if s["name"] == study)
+
+    def files_with_a_secret(self) -> list[Path]:
+        """Files below the working directory that hold a password."""
+        files = [path for path in self.home.rglob("*") if path.is_file()]
+        return [path for path in files if any(secret.encode() in path.read_bytes() for secret in self.secrets)]
+
+    def database_errors(self, since: int = 0) -> list[str]:
+        """What PostgreSQL itself has noted as wrong, behind a length of its log."""
+        lines = self.database_log.read_text()[since:].splitlines()
+        return [line for line in lines if any(word in line for word in ("ERROR:", "FATAL:", "PANIC:"))]
+
+
+def slurm(command: str, *arguments: str) -> str:
+    """What one of Slurm's commands says."""
+    done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def queue() -> dict[str, str]:
+    """The jobs that have not ended, by number, with their states."""
+    return dict(line.split() for line in slurm("squeue", "--noheader", "--array", "--format=%i %T").splitlines())
+
+
+def wait_until(what: str, holds: Callable[[], object], seconds: float = 180) -> None:
+    """Fails the test if something doesn't come about."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s in vain until {what}")
+        time.sleep(0.3)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    for first in range(26000 + os.getpid() % 500 * 10, 32000, 10):
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    return pytest.fail("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def needs(*programs: str) -> None:
+    """Fails the test where a program is missing: these tests are asked for by name."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    if missing:
+        pytest.fail(f"not installed: {', '.join(missing)}; make test-cluster installs what these tests need")
+
+
+def script(name: str, *arguments: str) -> None:
+    """Runs one of the scripts beside this file."""
+    # Not captured through a pipe, which the daemons would hold open.
+    done = subprocess.run([HERE / name, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, f"{name} {' '.join(arguments)} failed"
