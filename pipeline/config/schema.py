@@ -171,6 +171,7 @@ class TrackingConfig(Section):
     experiment: Annotated[str, Field(min_length=1, max_length=200)]
     register_winner: Annotated[bool, Field(alias="register")]
     port: Annotated[int, Field(ge=1, le=65535)]
+    patience_s: Annotated[float, Field(ge=0, le=1e6)]
 
 
 class LauncherConfig(Section):

@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.folders import unwritable
+from pipeline.tracking.database import engine_of, is_database
+from pipeline.tracking.faults import StoreAwayError, is_transient, reason_of
 from pipeline.tracking.place import directory_of, store_uri
 
 __all__ = ["Store", "mlflow_at", "open_store", "ui_command"]
@@ -43,6 +45,7 @@ def open_store(config: Config) -> Store:
     uri = store_uri(config)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that it raises too
     directory = directory_of(config)
     try:
         if uri.startswith("http"):  # the server has its own place for artifacts
@@ -57,11 +60,15 @@ def open_store(config: Config) -> Store:
     except InitlabError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a driver's
+        if is_transient(error):
+            raise StoreAwayError(f"the MLflow store {masked(uri)} can't be opened ({reason_of(error)})") from None
         reason = " ".join(str(error).split())[:150].replace(uri, masked(uri))
         raise RunError(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
 
 
 def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
+    if is_database(uri) and not uri.startswith("sqlite"):
+        _try_connection(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(experiment)
     if found is not None and found.lifecycle_stage != "active":
@@ -71,6 +78,11 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     # Else the UI shows what it has for language models first.
     tags = {"mlflow.experimentKind": "custom_model_development"}
     return Store(client, uri, client.create_experiment(experiment, artifacts, tags))
+
+
+def _try_connection(uri: str) -> None:
+    """Fails at once where MLflow would try for minutes to reach a server of databases."""
+    engine_of(uri).connect().close()
 
 
 @contextmanager

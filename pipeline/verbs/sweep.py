@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 from pipeline import report, tracking
 from pipeline.config import Config
-from pipeline.console import progress, say, study_table
+from pipeline.console import note, progress, say, study_table
 from pipeline.data import Dataset
 from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Flow, Modes, train_again
@@ -23,9 +24,14 @@ from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import TrialRun, Writer, check_store
+from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, check_store, new_owner, spool_dir
 
 __all__ = ["check_study", "sweep"]
+
+# Seconds that a study which fails or is stopped leaves the store to note it.
+CLOSE_S = 3.0
+
+Result = TypeVar("Result")
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
@@ -66,11 +72,10 @@ def _run(search: Search, data: Dataset) -> int:
         runs = _confirmed(search, late.tracker, data)
     except BaseException as error:
         search.abandon()
-        if late.begun:
-            late.tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
+        late.close("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     late.tracker.end("FINISHED")
-    return _conclude(search.config, runs.with_parent_as_it_is(), late.tracker)
+    return _conclude(search.config, late.patiently(runs.with_parent_as_it_is), late.tracker)
 
 
 class _Late:
@@ -78,21 +83,59 @@ class _Late:
 
     def __init__(self, search: Search, data: Dataset) -> None:
         self._search, self._data = search, data
+        self.owner = new_owner()
+        self.outage = Outage(search.config, note)
 
     @cached_property
     def tracker(self) -> tracking.StudyTracker:
         axes = [axis.key for axis in self._search.axes]
-        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data)
+        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data, self.owner, self.outage)
+
+    def writer(self) -> Writer:
+        """Writes the trials' runs beside the training."""
+        return Writer(self, Spool(spool_dir(self._search.config, self._search.name) / self.owner), self.outage)
+
+    def resume(self) -> None:
+        """Takes up a study that has trials, and mends what a crash has left of its runs."""
+        self.outage.patiently(self.begin)
+        search = self._search
+        mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
+        if mended.delivered:
+            say(f"{mended.delivered} runs that had waited on disk are delivered")
+        for path in mended.damaged:
+            say(f"{path} holds no run that can be read; it is left there")
+
+    def close(self, status: str) -> None:
+        """Closes the study's own run if it was begun, without waiting long for the store."""
+        if "tracker" in vars(self) and self.tracker.parent:
+            briefly(lambda: self.tracker.close(status), CLOSE_S)
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        return self.outage.patiently(call)
 
     @property
-    def begun(self) -> bool:
-        return "tracker" in vars(self) and bool(self.tracker.parent)
+    def at_once(self) -> int:
+        return self.tracker.at_once
 
     def begin(self) -> None:
         self.tracker.begin()
 
-    def log(self, trials: Sequence[TrialRun]) -> None:
-        self.tracker.log(trials)
+    def prepare(self, trial: TrialRun) -> tracking.FinishedRun:
+        return self.tracker.prepare(trial)
+
+    def write(self, runs: Sequence[tracking.FinishedRun], again: bool) -> None:
+        self.tracker.write(runs, again)
+
+    def tidy(self) -> None:
+        self.tracker.tidy()
+
+
+def _outcomes(search: Search) -> dict[int, tracking.Outcome]:
+    """What the search holds of its finished trials."""
+    return {
+        trial.number: tracking.Outcome(trial.state.name == "PRUNED", trial.value if trial.values else None)
+        for trial in search.finished
+    }
 
 
 def _announce(search: Search, data: Dataset, finished: int) -> None:
@@ -110,8 +153,8 @@ def _search(search: Search, late: _Late) -> None:
     modes = Modes(search)
     with one_thread(), _pool(search, modes) as pool:
         if search.done:
-            late.begin()  # else the writer does: making a fresh store takes seconds
-        with Writer(late.log, late.begin) as writer, progress(search.total, search.done, "trials") as bar:
+            late.resume()  # else the writer begins it: making a fresh store takes seconds
+        with late.writer() as writer, progress(search.total, search.done, "trials") as bar:
             if search.done:
                 _log_missing(search, late.tracker, writer, modes)
 
@@ -137,7 +180,7 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
         speak(f"note: {notes.pop(0)}")
 
 
-def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
+def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer, modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
     logged = tracker.logged()
     missing = [trial for trial in search.finished if trial.number not in logged]
@@ -148,14 +191,14 @@ def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer[
         _log(search, writer, search.again(trial), train_again(search, trial, modes), started)
 
 
-def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
+def _log(search: Search, writer: Writer, asked: Asked, record: TrialRecord, started: float) -> None:
     objective = None if record.pruned else search.objective(record)
     writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
 
 
 def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
     """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
-    runs = tracking.read_study(search.config, search.name)
+    runs = tracker.patiently(lambda: tracking.read_study(search.config, search.name))
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
     if best is None or not seeds or (known is not None and (known.trial, known.seeds) == (best.number, seeds)):
@@ -167,7 +210,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     check_signals()
     model = ""
     if config.tracking.register_winner:
-        model = _register(config, runs, record.members, search.name, data)
+        model = tracker.patiently(lambda: _register(config, runs, record.members, search.name, data))
     confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
@@ -177,7 +220,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
         model=model,
     )
     tracker.log_confirmation(confirmation, record)
-    return tracking.read_study(search.config, search.name)
+    return tracker.patiently(lambda: tracking.read_study(search.config, search.name))
 
 
 def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> None:
@@ -206,7 +249,7 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    written = report.build_report(config, runs)
+    written = tracker.patiently(lambda: report.build_report(config, runs))
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:
