@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.history import StudyRuns, read_study
     from pipeline.tracking.model import register_winner
     from pipeline.tracking.repair import Disagreement, Mended, Outcome, compare, mend
-    from pipeline.tracking.runs import StudyTracker, track_single
+    from pipeline.tracking.runs import StudyTracker
+    from pipeline.tracking.single import track_single
     from pipeline.tracking.store import Store, open_store, ui_command
     from pipeline.tracking.subject import Subject, address_of, find_subject
 
@@ -86,7 +87,7 @@ __getattr__ = lazily(
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",
-        "track_single": "runs",
+        "track_single": "single",
         "ui_command": "store",
     },
 )

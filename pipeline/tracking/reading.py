@@ -77,7 +77,7 @@ def _row(run: Run, parts: Sequence[str]) -> dict[str, object]:
     return row | {f"{part}.{key}": value for part in parts for key, value in getattr(run.data, part).items()}
 
 
-def _rows(store: Store, parent: str, parts: Sequence[str], only: Sequence[str] | None) -> pd.DataFrame:
+def _rows(store: Store, parent: str, parts: Sequence[str], only: Sequence[str] | None = None) -> pd.DataFrame:
     run, tag = models.SqlRun, models.SqlTag
     ours: Select[tuple[str]] = select(tag.run_uuid).where(tag.key == PARENT, tag.value == parent)
     columns = [getattr(run, column).label(name) for name, (column, _) in INFO.items()]

@@ -1,4 +1,4 @@
-"""Writes runs: a study as a parent, its trials as children, or a single training."""
+"""Writes a study: itself as a parent run, its trials as children."""
 
 import tempfile
 import time
@@ -12,11 +12,10 @@ from mlflow.entities import DatasetInput, Metric, Run
 
 from pipeline.config import Config
 from pipeline.data import Dataset
-from pipeline.names import run_title
 from pipeline.provenance import git_commit, versions
-from pipeline.records import MemberRecord, TrialRecord, Verdict
+from pipeline.records import TrialRecord
 from pipeline.tracking.artifacts import fill
-from pipeline.tracking.children import OWNER, PRUNED, TRIAL, Children, is_whole
+from pipeline.tracking.children import PRUNED, TRIAL, Children, is_whole
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
     EXEMPLARS,
@@ -25,22 +24,21 @@ from pipeline.tracking.entities import (
     chance,
     dataset_input,
     identity_tags,
-    metrics_of,
     params_of,
     replicates_of,
     run_tags,
 )
-from pipeline.tracking.finished import FinishedRun, ToClient, log_dataset
+from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage
+from pipeline.tracking.prepared import finished
 from pipeline.tracking.reading import children_of, equals, search
 from pipeline.tracking.spool import alive_in, new_owner, spool_dir
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.views import share_view
 
-__all__ = ["StudyTracker", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
+__all__ = ["StudyTracker", "ended", "find_parent", "pruned", "trial_numbers"]
 
-REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
 SHOWN = "initlab.exemplars_of"
 
@@ -146,7 +144,7 @@ class StudyTracker:
     def prepare(self, trial: TrialRun) -> FinishedRun:
         """What is to be stored of a trial; whose child it is to be, ``write`` knows."""
         tags = identity_tags("trial", trial.config, self.study, self.data.digest)
-        return _finished(trial, tags | {TRIAL: str(trial.number)}, self._inputs)
+        return finished(trial, tags | {TRIAL: str(trial.number)}, self._inputs)
 
     @property
     def at_once(self) -> int:
@@ -244,44 +242,3 @@ def _tags(children: pd.DataFrame, key: str) -> "pd.Series[Any]":
     """A tag of each of them, NaN for those without; a table of no runs has no column for it."""
     found: pd.Series[Any] = children.get(f"tags.{key}", pd.Series(index=children.index, dtype=object))
     return found
-
-
-def track_single(
-    config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float, outage: Outage
-) -> str:
-    """Writes the run of a single training, once, however often that has to be tried; returns its id."""
-    owner = new_owner()
-    tags = identity_tags("train", config, None, data.digest) | {OWNER: owner}
-    trial = TrialRun(0, config, {}, TrialRecord([record], verdict), None, started)
-    run = _finished(trial, tags, dataset_input(data))
-
-    def write() -> str:
-        store = open_store(config)
-        for found in search(store, equals(f"tags.`{OWNER}`", owner)):
-            if found.info.status == run.status:
-                return str(found.info.run_id)
-            store.client.delete_run(found.info.run_id)
-        (run_id,) = ToClient(store).write([run])
-        return run_id
-
-    return outage.patiently(write)
-
-
-def _finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> FinishedRun:
-    config, record = trial.config, trial.record
-    all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
-    if record.pruned:
-        all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
-    mode = {"trainer.execution": record.members[0].execution} if record.members else {}
-    return FinishedRun(
-        name=run_title(config, trial.values)[:250],
-        # What was not trained to its end has not finished, and reports that read finished runs leave it out.
-        status="KILLED" if record.pruned else "FINISHED",
-        started=trial.started,
-        ended=trial.ended,
-        tags={key: value[:8000] for key, value in all_tags.items()},
-        params=params_of(config, {**trial.values, **mode}, [member.seed for member in record.members]),
-        metrics=metrics_of(record, trial.ended, trial.objective, config.probes.only or ()),
-        inputs=inputs,
-        artifacts=artifacts_of(config, record),
-    )

@@ -12,11 +12,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.tracking.backlog import Backlog, Entry
+from pipeline.tracking.courier import Courier
 from pipeline.tracking.outage import POLL_S, Outage, kept_in, pauses
 from pipeline.tracking.spool import Spool
 from pipeline.tracking.trial import TrialRun
@@ -24,7 +25,7 @@ from pipeline.tracking.trial import TrialRun
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from pipeline.tracking.finished import FinishedRun
 
-__all__ = ["Courier", "Writer"]
+__all__ = ["Writer"]
 
 # Trials that may wait in memory before training waits for the writer,
 PENDING = 64
@@ -37,26 +38,6 @@ GRACE_S = 3.0
 STOP_S = 0.5
 # Runs refused one after the other, after which the store is taken to refuse them all.
 REFUSED = 2
-
-
-class Courier(Protocol):
-    """Knows the store."""
-
-    @property
-    def at_once(self) -> int:
-        """How many runs it takes in one call."""
-
-    def begin(self) -> None:
-        """Called before anything is written, until it doesn't fail."""
-
-    def prepare(self, trial: TrialRun) -> FinishedRun:
-        """What is to be stored of a trial."""
-
-    def write(self, runs: Sequence[FinishedRun], again: bool) -> None:
-        """Stores all, or raises; ``again``: some may be there already."""
-
-    def tidy(self) -> None:
-        """Takes away what calls that failed have left."""
 
 
 class Writer:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import TypeVar
 
 from pipeline import report, tracking
 from pipeline.config import Config
@@ -15,6 +13,7 @@ from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
+from pipeline.late import Late
 from pipeline.modes import notes
 from pipeline.names import run_title, slug
 from pipeline.parts import workers_of
@@ -24,14 +23,9 @@ from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, check_store, new_owner, spool_dir
+from pipeline.tracking import TrialRun, Writer, check_store
 
 __all__ = ["check_study", "sweep"]
-
-# Seconds that a study which fails or is stopped leaves the store to note it.
-CLOSE_S = 3.0
-
-Result = TypeVar("Result")
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
@@ -60,7 +54,7 @@ def check_study(config: Config, data: Dataset) -> None:
 
 
 def _run(search: Search, data: Dataset) -> int:
-    late = _Late(search, data)
+    late = Late(search, data, note)
     finished = search.done
     if finished >= search.total:
         say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
@@ -78,66 +72,6 @@ def _run(search: Search, data: Dataset) -> int:
     return _conclude(search.config, late.patiently(runs.with_parent_as_it_is), late.tracker)
 
 
-class _Late:
-    """A study's tracker, made when it is first used: networks train while MLflow is imported."""
-
-    def __init__(self, search: Search, data: Dataset) -> None:
-        self._search, self._data = search, data
-        self.owner = new_owner()
-        self.outage = Outage(search.config, note)
-
-    @cached_property
-    def tracker(self) -> tracking.StudyTracker:
-        axes = [axis.key for axis in self._search.axes]
-        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data, self.owner, self.outage)
-
-    def writer(self) -> Writer:
-        """Writes the trials' runs beside the training."""
-        return Writer(self, Spool(spool_dir(self._search.config, self._search.name) / self.owner), self.outage)
-
-    def resume(self) -> None:
-        """Takes up a study that has trials, and mends what a crash has left of its runs."""
-        self.outage.patiently(self.begin)
-        search = self._search
-        mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
-        if mended.delivered:
-            say(f"{mended.delivered} runs that had waited on disk are delivered")
-        for path in mended.damaged:
-            say(f"{path} holds no run that can be read; it is left there")
-
-    def close(self, status: str) -> None:
-        """Closes the study's own run if it was begun, without waiting long for the store."""
-        if "tracker" in vars(self) and self.tracker.parent:
-            briefly(lambda: self.tracker.close(status), CLOSE_S)
-
-    def patiently(self, call: Callable[[], Result]) -> Result:
-        return self.outage.patiently(call)
-
-    @property
-    def at_once(self) -> int:
-        return self.tracker.at_once
-
-    def begin(self) -> None:
-        self.tracker.begin()
-
-    def prepare(self, trial: TrialRun) -> tracking.FinishedRun:
-        return self.tracker.prepare(trial)
-
-    def write(self, runs: Sequence[tracking.FinishedRun], again: bool) -> None:
-        self.tracker.write(runs, again)
-
-    def tidy(self) -> None:
-        self.tracker.tidy()
-
-
-def _outcomes(search: Search) -> dict[int, tracking.Outcome]:
-    """What the search holds of its finished trials."""
-    return {
-        trial.number: tracking.Outcome(trial.state.name == "PRUNED", trial.value if trial.values else None)
-        for trial in search.finished
-    }
-
-
 def _announce(search: Search, data: Dataset, finished: int) -> None:
     config = search.config
     axes = " and ".join(axis.key for axis in search.axes)
@@ -148,7 +82,7 @@ def _announce(search: Search, data: Dataset, finished: int) -> None:
     )
 
 
-def _search(search: Search, late: _Late) -> None:
+def _search(search: Search, late: Late) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
     with one_thread(), _pool(search, modes) as pool:

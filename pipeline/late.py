@@ -1,0 +1,81 @@
+"""A study's runs in MLflow, which is imported when they are first written: networks train meanwhile."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from pipeline import tracking
+from pipeline.data import Dataset
+from pipeline.search import Search
+from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, new_owner, spool_dir
+
+__all__ = ["Late"]
+
+# Seconds that a study which fails or is stopped leaves the store to note it.
+CLOSE_S = 3.0
+
+Result = TypeVar("Result")
+
+
+class Late:
+    """A study's tracker, made when it is first used, and the ``Courier`` of its writer.
+
+    Args:
+        tell: shows a line to the user, from any thread.
+    """
+
+    def __init__(self, search: Search, data: Dataset, tell: Callable[[str], None]) -> None:
+        self._search, self._data, self._tell = search, data, tell
+        self.owner = new_owner()
+        self.outage = Outage(search.config, tell)
+
+    @cached_property
+    def tracker(self) -> tracking.StudyTracker:
+        axes = [axis.key for axis in self._search.axes]
+        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data, self.owner, self.outage)
+
+    def writer(self) -> Writer:
+        """Writes the trials' runs beside the training."""
+        return Writer(self, Spool(spool_dir(self._search.config, self._search.name) / self.owner), self.outage)
+
+    def resume(self) -> None:
+        """Takes up a study that has trials, and mends what a crash has left of its runs."""
+        self.outage.patiently(self.begin)
+        search = self._search
+        mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
+        if mended.delivered:
+            self._tell(f"{mended.delivered} runs that had waited on disk are delivered")
+        for path in mended.damaged:
+            self._tell(f"{path} holds no run that can be read; it is left there")
+
+    def close(self, status: str) -> None:
+        """Closes the study's own run if it was begun, without waiting long for the store."""
+        if "tracker" in vars(self) and self.tracker.parent:
+            briefly(lambda: self.tracker.close(status), CLOSE_S)
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        return self.outage.patiently(call)
+
+    @property
+    def at_once(self) -> int:
+        return self.tracker.at_once
+
+    def begin(self) -> None:
+        self.tracker.begin()
+
+    def prepare(self, trial: TrialRun) -> tracking.FinishedRun:
+        return self.tracker.prepare(trial)
+
+    def write(self, runs: Sequence[tracking.FinishedRun], again: bool) -> None:
+        self.tracker.write(runs, again)
+
+    def tidy(self) -> None:
+        self.tracker.tidy()
+
+
+def _outcomes(search: Search) -> dict[int, tracking.Outcome]:
+    """What the search holds of its finished trials."""
+    return {
+        trial.number: tracking.Outcome(trial.state.name == "PRUNED", trial.value if trial.values else None)
+        for trial in search.finished
+    }
