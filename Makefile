@@ -78,6 +78,9 @@ $(E2E): $(READY) requirements-e2e.lock
 test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; screenshots in e2e-screenshots/)
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
+test-faults: $(READY) ## test what becomes of studies whose store fails (some ten minutes)
+	@$(BIN)/pytest -s tests/faults $(ARGS)
+
 lint: $(READY) ## check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

@@ -52,8 +52,7 @@ class Spool:
         Raises:
             OSError: it can't be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = self._opened()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,6 +63,16 @@ class Spool:
             raise
         self._lock = lock
         return True
+
+    def _opened(self, attempts: int = 3) -> int:
+        """The file to lock; another writer may take the folders above away, as they are empty to it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            if attempts == 1:
+                raise
+            return self._opened(attempts - 1)
 
     def put(self, serial: int, trial: int, content: bytes) -> Path:
         """Stores a file, on the disk before this returns: whole, or not at all.
@@ -100,7 +109,7 @@ class Spool:
             for path in (*self.folder.glob("*.part"), self.folder / LOCK):
                 with suppress(OSError):
                     path.unlink()
-            for folder in (self.folder, self.folder.parent):
+            for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
                 with suppress(OSError):  # not empty: damaged files, other writers
                     folder.rmdir()
         os.close(self._lock)
