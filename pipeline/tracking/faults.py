@@ -42,7 +42,7 @@ ERRNOS = frozenset(
 SQLITE = re.compile("locked|busy|readonly|disk I/O error|is full|unable to open")
 # How libraries speak of what the operating system told them; their texts also hold addresses and passwords.
 TOLD = re.compile(
-    "connection refused|connection reset|timed out|timeout|remote end closed|broken pipe|name or service not known"
+    "connection refused|connection reset|timed out|remote end closed|broken pipe|name or service not known"
     "|network is unreachable|no route to host|not in a valid json format|temporary failure in name resolution",
     re.IGNORECASE,
 )

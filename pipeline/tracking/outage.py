@@ -46,6 +46,7 @@ class Outage:
         server = uri.startswith("http")
         self.what = f"the tracking server at {masked(uri)}" if server else f"the MLflow store {masked(uri)}"
         self.fails = "does not answer" if server else "can't be written"
+        self.works = "answers again" if server else "can be written again"
         self.patience_s = config.tracking.patience_s
         self.reason = ""
         self._tell, self._told, self._lock = tell, False, threading.Lock()
@@ -77,7 +78,7 @@ class Outage:
         with self._lock:
             self.reason = ""
             if self._told:
-                self._tell(f"{self.what} is back{delivered}")
+                self._tell(f"{self.what} {self.works}{delivered}")
             self._told = False
 
     def patiently(self, call: Callable[[], Result]) -> Result:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.tracking.children import OWNER, PRUNED, TRIAL, Children, is_whole
-from pipeline.tracking.finished import FinishedRun
+from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage
 from pipeline.tracking.packing import DamagedError, unpack
 from pipeline.tracking.reading import children_of
@@ -165,11 +165,17 @@ def mend(
         mended.deleted[why] = mended.deleted.get(why, 0) + 1
     writer = Children(store, parent.info.run_id, owner or new_owner(), alive)
     for run in _left(folder, study, told, mended.damaged):
-        outage.patiently(partial(writer.write, [run], again=True))
+        outage.patiently(partial(_deliver, writer, run))
         mended.delivered += 1
     there = {child.trial for child in outage.patiently(lambda: _children(store, parent.info.run_id)) if child.whole}
     mended.missing = tuple(sorted(told.keys() - there - waiting_in(folder)))
     return mended
+
+
+def _deliver(writer: Children, run: FinishedRun) -> None:
+    """The parent may have been cut off before it named the dataset, which rows of children point to."""
+    log_dataset(writer.store, writer.parent, run.inputs)
+    writer.write([run], again=True)
 
 
 def _superfluous(children: Sequence[_Child], told: Mapping[int, Outcome], alive: Alive) -> Iterator[tuple[_Child, str]]:

@@ -18,7 +18,7 @@ from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.tracking.backlog import Backlog, Entry
 from pipeline.tracking.courier import Courier
-from pipeline.tracking.outage import POLL_S, Outage, kept_in, pauses
+from pipeline.tracking.outage import FIRST_PAUSE_S, POLL_S, Outage, kept_in, pauses
 from pipeline.tracking.spool import Spool
 from pipeline.tracking.trial import TrialRun
 
@@ -249,12 +249,11 @@ class Writer:
 
     def _pause(self, seconds: float) -> None:
         """Lets the store come back; from the second pause on, what waits meanwhile goes to disk."""
-        if seconds > next(pauses()):
-            self._away = True
-        until = time.monotonic() + seconds
+        lasts, until = self._away or seconds > FIRST_PAUSE_S, time.monotonic() + seconds
         while not self._stop and (left := until - time.monotonic()) > 0:
-            if self._away:
+            if lasts:
                 self._outage.away(self._consequence())
+                self._away = True
             with self._changed:
                 self._changed.wait(left)
 

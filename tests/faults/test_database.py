@@ -41,7 +41,7 @@ def test_a_locked_database(study, reference):
     assert study.end() == 0, study.said_errors
     print(f"\n  {during} trials were trained while the database was locked")
     assert during > 0
-    assert len(told(study, "is back")) == 1
+    assert len(told(study, "can be written again")) == 1
     assert study.said_errors == ""
     assert_whole(held_by(database), reference(TRIALS))
 
@@ -58,5 +58,5 @@ def test_a_database_that_became_read_only(study, reference):
         subprocess.run(["chattr", "-i", database], check=True)
     assert study.end() == 0, study.said_errors
     print(f"\n  {told(study, 'can')}")
-    assert len(told(study, "is back")) == 1
+    assert len(told(study, "can be written again")) == 1
     assert_whole(held_by(database), reference(TRIALS))

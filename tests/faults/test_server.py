@@ -43,7 +43,7 @@ def test_a_server_that_is_away_loses_and_doubles_nothing(lab, server, proxy, ref
     assert during > 0
     assert waiting > 0
     assert len(told(study, "does not answer")) == 1
-    assert len(told(study, "is back")) == 1
+    assert len(told(study, "answers again")) == 1
     assert study.kept == []
     assert study.said_errors == ""
     assert_whole(held_by(database), reference(many))
@@ -61,7 +61,7 @@ def test_whatever_the_server_does_instead_of_answering(lab, server, proxy, refer
     proxy.fault = lambda: ""
     assert study.end() == 0, study.said_errors
     print(f"\n  requests: {dict(proxy.counts)}")
-    assert len(told(study, "does not answer")) == len(told(study, "is back")) == 1
+    assert len(told(study, "does not answer")) == len(told(study, "answers again")) == 1
     assert_whole(held_by(database), reference(TRIALS))
 
 
