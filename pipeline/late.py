@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 from pipeline import tracking
 from pipeline.data import Dataset
@@ -13,8 +12,6 @@ __all__ = ["Late"]
 
 # Seconds that a study which fails or is stopped leaves the store to note it.
 CLOSE_S = 3.0
-
-Result = TypeVar("Result")
 
 
 class Late:
@@ -40,11 +37,13 @@ class Late:
 
     def resume(self) -> None:
         """Takes up a study that has trials, and mends what a crash has left of its runs."""
-        self.outage.patiently(self.begin)
+        self.tracker.patiently(self.begin)
         search = self._search
         mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
         if mended.delivered:
             self._tell(f"{mended.delivered} runs that had waited on disk are delivered")
+        for path in mended.refused:
+            self._tell(f"{path} waits on: the store takes other runs, and not this one")
         for path in mended.damaged:
             self._tell(f"{path} holds no run that can be read; it is left there")
 
@@ -52,9 +51,6 @@ class Late:
         """Closes the study's own run if it was begun, without waiting long for the store."""
         if "tracker" in vars(self) and self.tracker.parent:
             briefly(lambda: self.tracker.close(status), CLOSE_S)
-
-    def patiently(self, call: Callable[[], Result]) -> Result:
-        return self.outage.patiently(call)
 
     @property
     def at_once(self) -> int:

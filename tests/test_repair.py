@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_up_runs import run_of, trial_of
@@ -17,12 +18,18 @@ from pipeline.tracking.repair import Disagreement
 PARENT, OWNER = "mlflow.parentRunId", "initlab.owner"
 
 
+def tracker_of(config, alive=None):
+    axes = ["weight_init.scale", "bias_init.value"]
+    tracker = StudyTracker(config, "s", axes, load_dataset(config), "first", alive=alive)
+    tracker.begin()
+    return tracker
+
+
 @pytest.fixture
 def study(quick):
     """A study of four trials, the last of them pruned."""
     config = quick("study.name=s")
-    tracker = StudyTracker(config, "s", ["weight_init.scale", "bias_init.value"], load_dataset(config), "first")
-    tracker.begin()
+    tracker = tracker_of(config)
     tracker.log(
         [trial_of(config, 0, 0.5), trial_of(config, 1, 0.6), trial_of(config, 2, 0.7), trial_of(config, 3, None)]
     )
@@ -230,9 +237,8 @@ def test_a_run_that_is_there_is_not_written_again(study):
 
 def test_what_is_there_in_part_is_written_whole(study):
     half, other = begun(study, 4, "first"), begun(study, 5, "living")
-    study._alive = None
-    object.__setattr__(study.children, "alive", {"living"}.__contains__)
-    study.write([study.prepare(trial_of(study.config, 4, 0.1))], again=True)
+    again = tracker_of(study.config, {"living"}.__contains__)
+    again.write([study.prepare(trial_of(study.config, 4, 0.1))], again=True)
     there = {run_id: (trial, status) for trial, status, run_id in children(study)}
     assert half not in there
     assert other in there
@@ -246,3 +252,21 @@ def test_tidying_takes_away_what_this_writer_began_alone(study):
     assert own not in there
     assert other in there
     assert len(there) == 5
+
+
+def test_of_runs_on_disk_one_that_the_store_never_takes_keeps_no_other_out(study, monkeypatch):
+    monkeypatch.setattr("pipeline.tracking.repair.RUN_PATIENCE_S", 1.0)
+    bad = run_of(4)
+    spooled(study, "dead", bad, run_of(5))
+    place = study.store.client.get_experiment(study.store.experiment).artifact_location.removeprefix("file://")
+    artifact = Path(place) / bad.run_id / "artifacts" / "config.yaml"
+    artifact.parent.mkdir(parents=True)
+    artifact.symlink_to("/dev/full")  # no room for this one
+    told = FOUR | {n: Outcome(False, 0.5) for n in (4, 5)}
+    done = mended(study, told)
+    assert [path.name for path in done.refused] == ["00000000-4.run"]
+    assert (done.delivered, done.missing) == (1, ())
+    assert compared(study, told) == Disagreement(missing=(4,), waiting=(4,))
+    artifact.unlink()
+    assert mended(study, told).delivered == 1
+    assert not compared(study, told)

@@ -17,6 +17,7 @@ class Log:
     """Notes what it is given; fails on the trials in ``bad``, and with them on whatever stands beside them.
 
     Attributes:
+        hated: a trial for which the store answers as if it were away.
         away: what it raises while the store is away. ambiguous: whether it has written then all the same.
     """
 
@@ -28,6 +29,7 @@ class Log:
         self.gate.set()
         self.away: Exception | None = None
         self.ambiguous = False
+        self.hated = -1
         self.tidied = 0
 
     def begin(self) -> None:
@@ -44,6 +46,8 @@ class Log:
         numbers = [int(run.tags["initlab.trial"]) for run in runs]
         if self.away and not self.ambiguous:
             raise self.away
+        if self.hated in numbers:
+            raise TimeoutError("timed out")
         for number in numbers:
             if number in self.bad:
                 raise OSError(f"no room for {number}")
@@ -214,7 +218,6 @@ def test_a_failure_that_is_over_at_once_is_not_worth_a_word(writes, lines):
 
 def test_a_store_that_hangs_does_not_stop_the_training(writes, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "STALL_S", 0.2)
-    monkeypatch.setattr(writer, "BEGIN_S", 0.0)
     log = Log()
     log.gate.clear()
     with writes(log) as into:
@@ -299,3 +302,13 @@ def test_a_damaged_file_keeps_nothing_else_out(writes, tmp_path, lines):
     assert log.items == ["begin", 0, 1, 3]
     assert len([line for line in lines if "00000002-2.run is damaged" in line]) == 1
     assert [path.name for path in tmp_path.glob("spool/s/me/*.*")] == ["00000002-2.damaged"]
+
+
+@pytest.mark.slow
+def test_a_run_that_the_store_never_takes_keeps_nothing_else_out(writes, tmp_path):
+    log = Log()
+    log.hated, log.at_once = 3, 1
+    with pytest.raises(RunError, match="1 runs wait in"):
+        run(writes(log, "tracking.patience_s=12"), log, 12)
+    assert log.items == ["begin", *[i for i in range(12) if i != 3]]
+    assert kept(tmp_path) == [3]

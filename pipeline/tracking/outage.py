@@ -14,7 +14,7 @@ from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.tracking.place import store_uri
 
-__all__ = ["Outage", "briefly", "kept_in", "pauses"]
+__all__ = ["Outage", "briefly", "kept_in", "pauses", "watched"]
 
 POLL_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
@@ -81,14 +81,18 @@ class Outage:
                 self._tell(f"{self.what} {self.works}{delivered}")
             self._told = False
 
-    def patiently(self, call: Callable[[], Result]) -> Result:
+    def patiently(self, call: Callable[[], Result], patience_s: float | None = None) -> Result:
         """What a call gives, which is repeated while the store is away. It must bear to be repeated.
 
+        Args:
+            patience_s: how long; None: ``tracking.patience_s``.
+
         Raises:
-            RunError: the store was away for longer than ``tracking.patience_s``.
+            RunError: the store was away for longer than that.
         """
         from pipeline.tracking.faults import is_transient
 
+        patience_s = self.patience_s if patience_s is None else patience_s
         began = time.monotonic()
         for attempt, pause in enumerate(pauses()):
             try:
@@ -97,14 +101,14 @@ class Outage:
                 if not is_transient(error):
                     raise
                 self.note(error)
-                if time.monotonic() + pause > began + self.patience_s:
-                    raise RunError(f"{self.sentence}, for {self.patience_s:g} s (tracking.patience_s)") from None
+                if time.monotonic() + pause > began + patience_s:
+                    raise RunError(f"{self.sentence}, for {patience_s:g} s (tracking.patience_s)") from None
             else:
                 if attempt:
                     self.back("")
                 return found
             if attempt:
-                self.away(f"waiting for it up to {self.patience_s:g} s")
+                self.away(f"waiting for it up to {patience_s:g} s")
             _sleep(pause)
         raise AssertionError  # there is always another pause
 
@@ -115,6 +119,27 @@ def _sleep(seconds: float) -> None:
     while (left := until - time.monotonic()) > 0:
         check_signals()
         time.sleep(min(POLL_S, left))
+
+
+def watched(call: Callable[[], Result]) -> Result:
+    """What a call gives that may hang; a signal ends the waiting for it, at once."""
+    found: list[Result] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="tracking-watched", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        check_signals()
+        thread.join(POLL_S)
+    if failed:
+        raise failed[0]
+    return found[0]
 
 
 def briefly(call: Callable[[], object], seconds: float) -> bool:

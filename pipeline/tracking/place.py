@@ -54,7 +54,7 @@ def check_store(config: Config) -> None:
     uri = store_uri(config)
     if uri.startswith("http"):
         try:
-            urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+            urlopen(f"{ui_address(config)}/health", timeout=10).close()
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise RunError(f"no MLflow server answers at {masked(uri)} ({reason})") from None

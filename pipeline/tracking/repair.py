@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
 from pipeline.config import Config
+from pipeline.errors import RunError
 from pipeline.tracking.children import OWNER, PRUNED, TRIAL, Children, is_whole
 from pipeline.tracking.finished import FinishedRun, log_dataset
-from pipeline.tracking.outage import Outage
+from pipeline.tracking.outage import Outage, watched
 from pipeline.tracking.packing import DamagedError, unpack
 from pipeline.tracking.reading import children_of
 from pipeline.tracking.runs import find_parent
@@ -27,6 +29,10 @@ from pipeline.tracking.store import Store, open_store
 __all__ = ["Disagreement", "Mended", "Outcome", "compare", "mend"]
 
 OBJECTIVE = "search/objective"
+# Seconds for which one run is tried that waited on disk.
+RUN_PATIENCE_S = 30.0
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -87,13 +93,14 @@ class Mended:
     Attributes:
         delivered: runs that waited on disk. deleted: child runs, by why.
         missing: finished trials that MLflow lacks, whose runs wait nowhere.
-        damaged: files that could not be read.
+        damaged: files that could not be read. refused: those whose runs the store does not take.
     """
 
     delivered: int = 0
     deleted: dict[str, int] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
     damaged: list[Path] = field(default_factory=list)
+    refused: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -153,26 +160,44 @@ def mend(
     folder = spool_dir(config, study)
     alive = alive or alive_in(folder)
     mended = Mended()
-    store = outage.patiently(lambda: open_store(config))
-    parent = outage.patiently(lambda: find_parent(store, study))
+
+    def patiently(call: Callable[[], Result]) -> Result:
+        return outage.patiently(lambda: watched(call))
+
+    store = patiently(lambda: open_store(config))
+    parent = patiently(lambda: find_parent(store, study))
     if parent is None:
         mended.missing = tuple(sorted(finished()))
         return mended
-    children = outage.patiently(lambda: _children(store, parent.info.run_id))
+    children = patiently(lambda: _children(store, parent.info.run_id))
     told = finished()
     for child, why in _superfluous(children, told, alive):
-        outage.patiently(partial(store.client.delete_run, child.run_id))
+        patiently(partial(store.client.delete_run, child.run_id))
         mended.deleted[why] = mended.deleted.get(why, 0) + 1
     writer = Children(store, parent.info.run_id, owner or new_owner(), alive)
-    for run in _left(folder, study, told, mended.damaged):
-        outage.patiently(partial(_deliver, writer, run))
-        mended.delivered += 1
-    there = {child.trial for child in outage.patiently(lambda: _children(store, parent.info.run_id)) if child.whole}
+    _deliver(writer, _left(folder, study, told, mended), mended, outage)
+    there = {child.trial for child in patiently(lambda: _children(store, parent.info.run_id)) if child.whole}
     mended.missing = tuple(sorted(told.keys() - there - waiting_in(folder)))
     return mended
 
 
-def _deliver(writer: Children, run: FinishedRun) -> None:
+def _deliver(writer: Children, left: Iterator[tuple[Path, FinishedRun]], mended: Mended, outage: Outage) -> None:
+    """Writes runs in their order. One that can't be written does not keep the others out; of two the store is away."""
+    failed = False
+    for path, run in left:
+        try:
+            outage.patiently(partial(watched, partial(_write, writer, run)), min(outage.patience_s, RUN_PATIENCE_S))
+        except RunError:
+            if failed:
+                raise
+            mended.refused.append(path)
+        else:
+            path.unlink()
+            mended.delivered += 1
+        failed = path in mended.refused
+
+
+def _write(writer: Children, run: FinishedRun) -> None:
     """The parent may have been cut off before it named the dataset, which rows of children point to."""
     log_dataset(writer.store, writer.parent, run.inputs)
     writer.write([run], again=True)
@@ -197,18 +222,19 @@ def _written(child: _Child, alive: Alive) -> bool:
     return child.status == "RUNNING" and alive(child.owner)
 
 
-def _left(folder: Path, study: str, told: Mapping[int, Outcome], damaged: list[Path]) -> Iterator[FinishedRun]:
-    """The runs in spools that nobody owns, as the search knows them; each file goes once its run is delivered."""
+def _left(folder: Path, study: str, told: Mapping[int, Outcome], mended: Mended) -> Iterator[tuple[Path, FinishedRun]]:
+    """The files in spools that nobody owns, with their runs, as far as the search knows these; others go."""
     for spool in left_behind(folder):
-        for file in spool.files():
+        for path in spool.files():
             try:
-                run = unpack(file.read_bytes())
+                run = unpack(path.read_bytes())
             except DamagedError:
-                damaged.append(set_aside(file))
+                mended.damaged.append(set_aside(path))
                 continue
             if _is_of(run, study, told):
-                yield run
-            file.unlink()
+                yield path, run
+            else:
+                path.unlink()
 
 
 def _is_of(run: FinishedRun, study: str, told: Mapping[int, Outcome]) -> bool:

@@ -29,7 +29,7 @@ from pipeline.tracking.entities import (
     run_tags,
 )
 from pipeline.tracking.finished import FinishedRun, log_dataset
-from pipeline.tracking.outage import Outage
+from pipeline.tracking.outage import Outage, watched
 from pipeline.tracking.prepared import finished
 from pipeline.tracking.reading import children_of, equals, search
 from pipeline.tracking.spool import alive_in, new_owner, spool_dir
@@ -161,7 +161,7 @@ class StudyTracker:
 
     def patiently(self, call: Callable[[], Result]) -> Result:
         """What a call gives that needs the store; it is repeated while that is away."""
-        return self.outage.patiently(call)
+        return self.outage.patiently(lambda: watched(call))
 
     def logged(self) -> set[int]:
         """Numbers of the trials that have a whole child run, finished or pruned."""

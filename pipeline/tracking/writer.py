@@ -38,6 +38,8 @@ GRACE_S = 3.0
 STOP_S = 0.5
 # Runs refused one after the other, after which the store is taken to refuse them all.
 REFUSED = 2
+# Failures of the first run that waits, after which the second is tried too.
+STEP_OVER = 3
 
 
 class Writer:
@@ -59,10 +61,10 @@ class Writer:
         self._error: BaseException | None = None
         self._begun = self._ending = self._stop = self._away = self._untidy = False
         self._moved = 0.0
-        self._refused = self._lost = self._late = 0
+        self._refused = self._lost = self._late = self._failed = 0
 
     def __enter__(self) -> Writer:
-        self._moved = time.monotonic() + BEGIN_S
+        self._moved = time.monotonic()
         with suppress(OSError):  # tried again when it is needed
             self._backlog.spool.open()
         self._thread.start()
@@ -75,7 +77,7 @@ class Writer:
                 self._changed.wait(POLL_S)
         self._raise()
         if not self._backlog:
-            self._moved = max(self._moved, time.monotonic())
+            self._moved = time.monotonic()
         if self._backlog.in_memory >= PENDING:
             self._backlog.keep()
         if not self._backlog.append(trial):
@@ -100,7 +102,7 @@ class Writer:
 
     @property
     def _stuck(self) -> bool:
-        return self._away or time.monotonic() > self._moved + STALL_S
+        return self._away or time.monotonic() > self._moved + (STALL_S if self._begun else BEGIN_S)
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -180,11 +182,14 @@ class Writer:
         """Writes what is next; False if the store is away."""
         from pipeline.tracking.faults import is_transient
 
+        # After many failures in turn the first and the second: the store may only mind the first.
+        second = self._failed >= STEP_OVER and self._failed % 2 == 1 and len(self._backlog) > 1
         try:
             if not self._begun:
                 self._courier.begin()
                 self._begun = True
-            if entries := self._backlog.first(self._courier.at_once):
+            entries = self._backlog.first(2)[1:] if second else self._backlog.first(self._courier.at_once)
+            if entries:
                 self._write(entries)
             if self._untidy and not self._backlog:
                 self._courier.tidy()
@@ -193,7 +198,9 @@ class Writer:
             if not is_transient(error):
                 raise
             self._outage.note(error)
+            self._failed += 1
             return False
+        self._failed = STEP_OVER - 1 if second else 0
         self._works()
         return True
 

@@ -69,7 +69,7 @@ def _run(search: Search, data: Dataset) -> int:
         late.close("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     late.tracker.end("FINISHED")
-    return _conclude(search.config, late.patiently(runs.with_parent_as_it_is), late.tracker)
+    return _conclude(search.config, late.tracker.patiently(runs.with_parent_as_it_is), late.tracker)
 
 
 def _announce(search: Search, data: Dataset, finished: int) -> None:
@@ -144,7 +144,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     check_signals()
     model = ""
     if config.tracking.register_winner:
-        model = tracker.patiently(lambda: _register(config, runs, record.members, search.name, data))
+        model = tracker.outage.patiently(lambda: _register(config, runs, record.members, search.name, data))
     confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
@@ -183,7 +183,7 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    written = tracker.patiently(lambda: report.build_report(config, runs))
+    written = tracker.outage.patiently(lambda: report.build_report(config, runs))
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:
