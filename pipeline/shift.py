@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 
 from pipeline import tracking
 from pipeline.config import Config, masked_override
@@ -14,6 +13,7 @@ from pipeline.data import Dataset
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
+from pipeline.late import Late
 from pipeline.modes import notes
 from pipeline.parts import workers_of
 from pipeline.pool import Pool
@@ -22,7 +22,7 @@ from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
 from pipeline.search import Asked, FinishedTrial, Search, check_search, ends_of, inert_axes
 from pipeline.stack import one_thread
-from pipeline.tracking import TrialRun, Writer, check_store
+from pipeline.tracking import TrialRun, check_store
 
 __all__ = ["Shift", "check_study", "on_shift"]
 
@@ -70,26 +70,18 @@ def on_shift(config: Config, data: Dataset, verb: str, overrides: Sequence[str])
 
 
 class Shift:
-    """A worker at a study.
-
-    Attributes:
-        tracker: made when it is first used: networks train while MLflow is imported.
-    """
+    """A worker at a study."""
 
     def __init__(self, search: Search, data: Dataset, command: str) -> None:
-        self.search, self.data, self._command = search, data, command
+        self.search, self.data = search, data
+        self.late = Late(search, data, command, note)
         self.modes = Modes(search)
         self._open = True
 
-    @cached_property
+    @property
     def tracker(self) -> tracking.StudyTracker:
-        axes = [axis.key for axis in self.search.axes]
-        return tracking.StudyTracker(self.search.config, self.search.name, axes, self.data, self._command)
-
-    def begin(self) -> None:
-        """Makes the study's run, or takes it up again."""
-        with self.search.lock("run"):
-            self.tracker.begin(alone=not self.search.others)
+        """Writes the study's runs; waits for a store that is away."""
+        return self.late.tracker
 
     def end(self) -> None:
         """Closes the study's run: the study is done."""
@@ -98,8 +90,8 @@ class Shift:
 
     def leave(self, status: str) -> None:
         """Closes the study's run, if it is open and nobody else is at work on it."""
-        if self._open and "tracker" in vars(self) and self.tracker.parent and not self.search.workers.others():
-            self.tracker.end(status)
+        if self._open and not self.search.workers.others():
+            self.late.close(status)
 
     def run(self) -> None:
         """Runs the trials; MLflow is written beside them."""
@@ -111,9 +103,9 @@ class Shift:
         with one_thread(), self._pool() as pool:
             search.workers.start()
             if search.done:
-                self.begin()  # else the writer does: making a fresh store takes seconds
+                self.late.resume()  # else the writer begins it: making a fresh store takes seconds
                 self.catch_up()
-            with Writer(self._log, self.begin) as writer, progress(search.total, search.done, "trials") as bar:
+            with self.late.writer() as writer, progress(search.total, search.done, "trials") as bar:
 
                 def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
                     writer.submit(self._tracked(asked, record, started))
@@ -123,9 +115,6 @@ class Shift:
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
         search.workers.rest()  # what draws the report is forked, beside no thread
-
-    def _log(self, trials: Sequence[TrialRun]) -> None:
-        self.tracker.log(trials)
 
     def announce(self) -> None:
         """Says what is to be done."""
@@ -154,7 +143,8 @@ class Shift:
             for trial in missing:
                 started = time.time()
                 again = train_again(self.search, trial, self.modes)
-                self.tracker.log([self._tracked(self.search.again(trial), again, started)])
+                run = self._tracked(self.search.again(trial), again, started)
+                self.tracker.patiently(lambda run=run: self.tracker.log([run]))
                 check_signals()
 
     def _missing(self) -> list[FinishedTrial]:

@@ -31,7 +31,7 @@ def finished(tracker):
     record = TrialRecord(run_jobs([Job(config, seed) for seed in (1, 2)]), Verdict(0.9, "healthy", False))
     pruned = TrialRecord([], Verdict(0.01, 'dead: it\'s "dead"', True))
     trials = [TrialRun(3, config, VALUES, record, 0.75, 100.0, 102.5), TrialRun(4, config, VALUES, pruned, None, 101.0)]
-    return [tracker._run(trial) for trial in trials]
+    return [tracker.prepare(trial) for trial in trials]
 
 
 def rows_of(database, run_id: str) -> dict[str, list]:

@@ -173,6 +173,7 @@ class TrackingConfig(Section):
     register_winner: Annotated[bool, Field(alias="register")]
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)]
     port: Annotated[int, Field(ge=1, le=65535)]
+    patience_s: Annotated[float, Field(ge=0, le=1e6)]
 
 
 Workers = Annotated[int, Field(ge=0, le=1024)]

@@ -34,7 +34,7 @@ def launch(shift: Shift, overrides: Sequence[str]) -> None:
     """
     search = shift.search
     shift.announce()
-    shift.begin()  # so that the workers find store and run made
+    shift.late.begin()  # so that the workers find store and run made
     search.workers.start()
     workers = _start(search.config, overrides, slug(search.name))
     say(workers.title)

@@ -37,7 +37,6 @@ FinishedTrial = FrozenTrial
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MODES, TOTAL = "execution", "n_trials"
-PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Search:
         folder = journal_dir(config) / "workers"
         self.storage, self.store = open_storage(config, self.name)
         make_writable(folder, "tracking.dir", config.tracking.dir)
-        self._patiently = Patience(PATIENCE_S, self.store, tell, check)
+        self._patiently = Patience(config.tracking.patience_s, self.store, tell, check)
         try:
             self._begin(folder, data_digest, joins)
         except AWAY as error:

@@ -10,10 +10,10 @@ import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.exceptions import MlflowException
@@ -23,12 +23,16 @@ from sqlalchemy import Connection, Engine, Select, insert, select
 
 from pipeline.tracking.artifacts import fill, keep
 from pipeline.tracking.database import engine_of, is_database
+from pipeline.tracking.faults import is_transient
 from pipeline.tracking.store import Store
 
 __all__ = ["FinishedRun", "ToClient", "ToDatabase", "Way", "log_dataset", "way_into"]
 
 Rows = dict[Any, list[dict[str, Any]]]
 """table -> its new rows"""
+
+# Seconds for which a run waits for other writers of a database before it is kept and written later.
+WRITING_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class FinishedRun:
     Attributes:
         status: FINISHED or KILLED. started, ended: seconds since the epoch.
         artifacts: ``{file name: content}``.
+        run_id: what MLflow is to call it, where MLflow lets one choose.
     """
 
     name: str
@@ -49,10 +54,17 @@ class FinishedRun:
     metrics: Sequence[Metric]
     inputs: DatasetInput
     artifacts: Mapping[str, bytes]
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Way(Protocol):
-    """Writes runs into a store."""
+    """Writes runs into a store.
+
+    Attributes:
+        at_once: how many of them a call should be given.
+    """
+
+    at_once: ClassVar[int]
 
     def write(self, runs: Sequence[FinishedRun]) -> list[str]:
         """Writes all, or raises; returns their ids."""
@@ -60,7 +72,7 @@ class Way(Protocol):
 
 def way_into(store: Store) -> Way:
     """The fastest way into a store."""
-    return ToDatabase(store) if is_database(store) else ToClient(store)
+    return ToDatabase(store) if is_database(store.uri) else ToClient(store)
 
 
 def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
@@ -78,6 +90,8 @@ def log_dataset(store: Store, run_id: str, inputs: DatasetInput) -> None:
 @dataclass(frozen=True)
 class ToClient:
     """Through MLflow's client, one run after the other."""
+
+    at_once: ClassVar[int] = 1
 
     store: Store
 
@@ -97,9 +111,10 @@ class ToClient:
                 fill(Path(folder), run.artifacts)
                 client.log_artifacts(run_id, folder)
             client.set_terminated(run_id, run.status, _milliseconds(run.ended))
-        except BaseException:
-            with suppress(MlflowException):
-                client.set_terminated(run_id, "FAILED")
+        except BaseException as error:
+            if not is_transient(error):  # else it is taken away before it is written again
+                with suppress(MlflowException):
+                    client.set_terminated(run_id, "FAILED")
             raise
         return run_id
 
@@ -108,11 +123,13 @@ class ToClient:
 class ToDatabase:
     """Rows of all runs in one transaction: they are there whole, or not at all."""
 
+    at_once: ClassVar[int] = 64
+
     store: Store
 
     @cached_property
     def _engine(self) -> Engine:
-        return engine_of(self.store)
+        return engine_of(self.store.uri, WRITING_PATIENCE_S)
 
     @cached_property
     def _artifacts(self) -> str:
@@ -120,16 +137,15 @@ class ToDatabase:
         return str(self.store.client.get_experiment(self.store.experiment).artifact_location)
 
     def write(self, runs: Sequence[FinishedRun]) -> list[str]:
-        ids = [uuid.uuid4().hex for _ in runs]
-        for run_id, run in zip(ids, runs, strict=True):
-            keep(self._artifacts_of(run_id), run.artifacts)
+        for run in runs:
+            keep(self._artifacts_of(run.run_id), run.artifacts)
         with self._engine.begin() as connection:
             rows: Rows = {}
-            for run_id, run in zip(ids, runs, strict=True):
-                self._add_rows(rows, run_id, run, self._dataset(connection, run.inputs))
+            for run in runs:
+                self._add_rows(rows, run.run_id, run, self._dataset(connection, run.inputs))
             for table, entries in rows.items():
                 connection.execute(insert(table.__table__), entries)
-        return ids
+        return [run.run_id for run in runs]
 
     def _artifacts_of(self, run_id: str) -> str:
         return str(append_to_uri_path(self._artifacts, run_id, "artifacts"))  # type: ignore[no-untyped-call]

@@ -17,8 +17,9 @@ from pipeline.errors import UsageError
 from pipeline.tracking.artifacts import folder_of
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import LAYERS, REPLICATES
+from pipeline.tracking.prepared import REASON
 from pipeline.tracking.reading import children_of
-from pipeline.tracking.runs import REASON, ended, find_parent, pruned, trial_numbers
+from pipeline.tracking.runs import ended, find_parent, pruned, trial_numbers
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.subject import curve_of
 

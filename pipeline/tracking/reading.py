@@ -30,14 +30,19 @@ INFO = {
 PARTS: dict[str, Any] = {"params": models.SqlParam, "metrics": models.SqlLatestMetric, "tags": models.SqlTag}
 
 
-def children_of(store: Store, parent: str, parts: Sequence[str] = ("params", "metrics", "tags")) -> pd.DataFrame:
+def children_of(
+    store: Store, parent: str, parts: Sequence[str] = ("params", "metrics", "tags"), only: Sequence[str] | None = None
+) -> pd.DataFrame:
     """One row a child run, the earliest first, of those that aren't deleted.
 
     Columns ``run_id title status started artifacts`` (where these lie) and, of the ``parts`` asked for, every param as
     ``params.KEY``, every metric's last value as ``metrics.KEY`` and every tag as
     ``tags.KEY``; NaN where a run has none.
+
+    Args:
+        only: the keys that are wanted; None: all.
     """
-    found = _rows(store, parent, parts) if is_database(store) else _runs(store, parent, parts)
+    found = _rows(store, parent, parts, only) if is_database(store.uri) else _runs(store, parent, parts)
     return found.sort_values(["started", "run_id"], ignore_index=True)
 
 
@@ -72,19 +77,21 @@ def _row(run: Run, parts: Sequence[str]) -> dict[str, object]:
     return row | {f"{part}.{key}": value for part in parts for key, value in getattr(run.data, part).items()}
 
 
-def _rows(store: Store, parent: str, parts: Sequence[str]) -> pd.DataFrame:
+def _rows(store: Store, parent: str, parts: Sequence[str], only: Sequence[str] | None = None) -> pd.DataFrame:
     run, tag = models.SqlRun, models.SqlTag
     ours: Select[tuple[str]] = select(tag.run_uuid).where(tag.key == PARENT, tag.value == parent)
     columns = [getattr(run, column).label(name) for name, (column, _) in INFO.items()]
-    with engine_of(store).connect() as connection:
+    with engine_of(store.uri).connect() as connection:
         wanted = select(*columns).where(run.run_uuid.in_(ours), run.lifecycle_stage == "active")
         info = pd.read_sql_query(wanted, connection).set_index("run_id")
-        return info.join([_part(connection, part, ours) for part in parts]).reset_index()
+        return info.join([_part(connection, part, ours, only) for part in parts]).reset_index()
 
 
-def _part(connection: Connection, part: str, ours: Select[tuple[str]]) -> pd.DataFrame:
+def _part(connection: Connection, part: str, ours: Select[tuple[str]], only: Sequence[str] | None) -> pd.DataFrame:
     """The params, metrics or tags of the runs: a column a key."""
     table = PARTS[part]
     wanted = select(table.run_uuid, table.key, table.value).where(table.run_uuid.in_(ours))
+    if only is not None:
+        wanted = wanted.where(table.key.in_(only))
     long = pd.read_sql_query(wanted, connection)
     return long.pivot(index="run_uuid", columns="key", values="value").add_prefix(f"{part}.")

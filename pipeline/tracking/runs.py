@@ -1,21 +1,21 @@
-"""Writes runs: a study as a parent, its trials as children, or a single training."""
+"""Writes a study: itself as a parent run, its trials as children."""
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from mlflow.entities import DatasetInput, Metric, Run
 
 from pipeline.config import Config
 from pipeline.data import Dataset
-from pipeline.names import run_title
 from pipeline.provenance import git_commit, versions
-from pipeline.records import MemberRecord, TrialRecord, Verdict
+from pipeline.records import TrialRecord
 from pipeline.tracking.artifacts import fill
+from pipeline.tracking.children import PRUNED, TRIAL, Children, is_whole
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
     EXEMPLARS,
@@ -24,24 +24,26 @@ from pipeline.tracking.entities import (
     chance,
     dataset_input,
     identity_tags,
-    metrics_of,
     params_of,
     replicates_of,
     run_tags,
 )
-from pipeline.tracking.finished import FinishedRun, ToClient, Way, log_dataset, way_into
-from pipeline.tracking.reading import PARENT, children_of, equals, search
+from pipeline.tracking.finished import FinishedRun, log_dataset
+from pipeline.tracking.outage import Outage, watched
+from pipeline.tracking.prepared import finished
+from pipeline.tracking.reading import children_of, equals, search
+from pipeline.tracking.spool import alive_in, new_owner, spool_dir
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.views import share_view
 
-__all__ = ["StudyTracker", "ended", "find_parent", "pruned", "track_single", "trial_numbers"]
+__all__ = ["StudyTracker", "ended", "find_parent", "pruned", "trial_numbers"]
 
-PRUNED = "initlab.pruned"
-REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
 SHOWN = "initlab.exemplars_of"
 LATER = "; later "
+
+Result = TypeVar("Result")
 
 
 def find_parent(store: Store, study: str) -> Run | None:
@@ -51,15 +53,34 @@ def find_parent(store: Store, study: str) -> Run | None:
 
 
 class StudyTracker:
-    """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training.
+    """The runs of one study, and a ``Courier`` of their ``Writer``.
+
+    ``begin``, ``write``, ``tidy`` and ``close`` fail when the store is away; the others wait for it.
 
     Args:
+        owner: the name of the writer.
+        outage: says when the store is away.
         command: what the user typed, without passwords.
+        alive: says of other writers of the study whether they live.
     """
 
-    def __init__(self, config: Config, study: str, axes: Sequence[str], data: Dataset, command: str = "") -> None:
+    def __init__(
+        self,
+        config: Config,
+        study: str,
+        axes: Sequence[str],
+        data: Dataset,
+        owner: str = "",
+        outage: Outage | None = None,
+        alive: Callable[[str], bool] | None = None,
+        command: str = "",
+    ) -> None:
         self.config, self.study, self.axes, self.data, self.command = config, study, axes, data, command
+        self.owner = owner or new_owner()
+        self.outage = outage or Outage(config)
+        self._alive = alive or alive_in(spool_dir(config, study))
         self.parent = ""
+        self._begun = False
 
     @cached_property
     def store(self) -> Store:
@@ -67,21 +88,21 @@ class StudyTracker:
         return open_store(self.config)
 
     @cached_property
-    def _way(self) -> Way:
-        return way_into(self.store)
+    def children(self) -> Children:
+        """Writes the trials' runs, once the study has begun."""
+        return Children(self.store, self.parent, self.owner, self._alive)
 
     @cached_property
     def _inputs(self) -> DatasetInput:
         return dataset_input(self.data)
 
-    def begin(self, alone: bool = True) -> None:
-        """Creates the parent run, or takes it up again; the second time it does nothing.
+    def begin(self) -> None:
+        """Creates the parent run, or takes it up again; once that is done it does nothing."""
+        if not self._begun:
+            self._begin()
+            self._begun = True
 
-        Args:
-            alone: whether nobody else is at work on the study: then a child that is RUNNING was left behind.
-        """
-        if self.parent:
-            return
+    def _begin(self) -> None:
         client = self.store.client
         found = find_parent(self.store, self.study)
         if found is not None:
@@ -89,8 +110,6 @@ class StudyTracker:
             client.update_run(self.parent, status="RUNNING")
             for key, value in self._origin().items():
                 client.set_tag(self.parent, key, also(found.data.tags.get(key, ""), value)[:8000])
-            if alone:
-                self._close_stale()
             if "search.axes" not in found.data.params:  # cut off while it was being described
                 self._describe()
             return
@@ -130,44 +149,74 @@ class StudyTracker:
 
     def log(self, trials: Sequence[TrialRun]) -> None:
         """One child run for each trial, finished or pruned."""
-        self._way.write([self._run(trial) for trial in trials])
+        self.write([self.prepare(trial) for trial in trials])
 
-    def _run(self, trial: TrialRun) -> FinishedRun:
+    def prepare(self, trial: TrialRun) -> FinishedRun:
+        """What is to be stored of a trial; whose child it is to be, ``write`` knows."""
         tags = identity_tags("trial", trial.config, self.study, self.data.digest)
-        tags |= {PARENT: self.parent, "initlab.trial": str(trial.number)}
-        return _finished(trial, tags, self._inputs)
+        return finished(trial, tags | {TRIAL: str(trial.number)}, self._inputs)
+
+    @property
+    def at_once(self) -> int:
+        """How many runs ``write`` should be given."""
+        return self.children.at_once
+
+    def write(self, runs: Sequence[FinishedRun], again: bool = False) -> None:
+        """Stores child runs; ``again``: some may be there already."""
+        self.children.write(runs, again)
+
+    def tidy(self) -> None:
+        """Takes away what calls that failed have left."""
+        self.children.tidy()
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        """What a call gives that needs the store; it is repeated while that is away."""
+        return self.outage.patiently(lambda: watched(call))
 
     def logged(self) -> set[int]:
-        """Numbers of the trials that have a finished child run, or that of a pruned one."""
-        children = children_of(self.store, self.parent, ["tags"])
-        return set(trial_numbers(children[ended(children) | pruned(children)]).tolist())
+        """Numbers of the trials that have a whole child run, finished or pruned."""
+        children = self.patiently(lambda: children_of(self.store, self.parent, ["tags"]))
+        whole = [is_whole(status, of) for status, of in zip(children["status"], pruned(children), strict=True)]
+        return set(trial_numbers(children[whole]).tolist())
 
     def log_confirmation(self, confirmation: Confirmation, record: TrialRecord) -> None:
         """What became of the winner on fresh seeds, on the parent."""
-        self.log_content({REPLICATES: replicates_of(record)})
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in confirmation.metrics.items()]
-        self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(confirmation.tags))
+
+        def log() -> None:
+            self.log_content({REPLICATES: replicates_of(record)})
+            self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(confirmation.tags))
+
+        self.patiently(log)
 
     @property
     def exemplars_of(self) -> int | None:
         """The winner beside which the networks on record were trained, None if there are none."""
-        found = self.store.client.get_run(self.parent).data.tags.get(SHOWN)
+        found = self.patiently(lambda: self.store.client.get_run(self.parent)).data.tags.get(SHOWN)
         return int(found) if found is not None else None
 
     def log_exemplars(self, content: bytes, trial: int) -> None:
         """The networks that the report shows, and beside which winner they were trained."""
-        self.log_content({EXEMPLARS: content})
-        self.store.client.set_tag(self.parent, SHOWN, str(trial))
+
+        def log() -> None:
+            self.log_content({EXEMPLARS: content})
+            self.store.client.set_tag(self.parent, SHOWN, str(trial))
+
+        self.patiently(log)
 
     def show(self, note: str) -> None:
         """What the MLflow UI tells of the study: its description, in Markdown, and a view of its trials."""
-        self.store.client.set_tag(self.parent, NOTE, note)
-        share_view(self.store, self.study, self.axes, self.config.search.objective == "val/loss")
+
+        def show() -> None:
+            self.store.client.set_tag(self.parent, NOTE, note)
+            share_view(self.store, self.study, self.axes, self.config.search.objective == "val/loss")
+
+        self.patiently(show)
 
     def log_files(self, folder: Path) -> None:
         """Files for people, as artifacts of the parent."""
-        self.store.client.log_artifacts(self.parent, str(folder))
+        self.patiently(lambda: self.store.client.log_artifacts(self.parent, str(folder)))
 
     def log_content(self, files: Mapping[str, bytes]) -> None:
         """Artifacts of the parent: ``{file name: content}``."""
@@ -177,13 +226,11 @@ class StudyTracker:
 
     def end(self, status: str) -> None:
         """Closes the parent: FINISHED, FAILED or KILLED."""
-        self.store.client.set_terminated(self.parent, status)
+        self.patiently(lambda: self.close(status))
 
-    def _close_stale(self) -> None:
-        """A process that was killed leaves a child RUNNING: its trial is given again."""
-        running = f"{equals(f'tags.`{PARENT}`', self.parent)} AND attributes.status = 'RUNNING'"
-        for run in search(self.store, running):
-            self.store.client.set_terminated(run.info.run_id, "KILLED")
+    def close(self, status: str) -> None:
+        """The same, without waiting for the store."""
+        self.store.client.set_terminated(self.parent, status)
 
 
 def also(known: str, value: str) -> str:
@@ -204,38 +251,10 @@ def pruned(children: pd.DataFrame) -> "pd.Series[bool]":
 
 def trial_numbers(children: pd.DataFrame) -> "pd.Series[int]":
     """Which trial each of them is."""
-    return _tags(children, "initlab.trial").astype(int)
+    return _tags(children, TRIAL).astype(int)
 
 
 def _tags(children: pd.DataFrame, key: str) -> "pd.Series[Any]":
     """A tag of each of them, NaN for those without; a table of no runs has no column for it."""
     found: pd.Series[Any] = children.get(f"tags.{key}", pd.Series(index=children.index, dtype=object))
     return found
-
-
-def track_single(config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float) -> str:
-    """Writes the run of a single training; returns its id."""
-    tags = identity_tags("train", config, None, data.digest)
-    trial = TrialRun(0, config, {}, TrialRecord([record], verdict), None, started)
-    (run_id,) = ToClient(open_store(config)).write([_finished(trial, tags, dataset_input(data))])
-    return run_id
-
-
-def _finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> FinishedRun:
-    config, record = trial.config, trial.record
-    all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
-    if record.pruned:
-        all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
-    mode = {"trainer.execution": record.members[0].execution} if record.members else {}
-    return FinishedRun(
-        name=run_title(config, trial.values)[:250],
-        # What was not trained to its end has not finished, and reports that read finished runs leave it out.
-        status="KILLED" if record.pruned else "FINISHED",
-        started=trial.started,
-        ended=trial.ended,
-        tags={key: value[:8000] for key, value in all_tags.items()},
-        params=params_of(config, {**trial.values, **mode}, [member.seed for member in record.members]),
-        metrics=metrics_of(record, trial.ended, trial.objective, config.probes.only or ()),
-        inputs=inputs,
-        artifacts=artifacts_of(config, record),
-    )

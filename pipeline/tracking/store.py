@@ -15,6 +15,8 @@ from pipeline.config import Config, masked
 from pipeline.errors import InitlabError, RunError, UsageError
 from pipeline.folders import unwritable
 from pipeline.masking import one_line
+from pipeline.tracking.database import engine_of, is_database
+from pipeline.tracking.faults import StoreAwayError, is_transient, reason_of
 from pipeline.tracking.place import check_there, directory_of, store_uri
 
 __all__ = ["Store", "mlflow_at", "open_store"]
@@ -49,6 +51,7 @@ def open_store(config: Config, make: bool = True) -> Store:
         check_there(config)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that it raises too
     directory = directory_of(config)
     try:
         if uri.startswith("http"):  # the server has its own place for artifacts
@@ -63,11 +66,15 @@ def open_store(config: Config, make: bool = True) -> Store:
     except InitlabError:
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a driver's
+        if is_transient(error):
+            raise StoreAwayError(f"the MLflow store {masked(uri)} can't be opened ({reason_of(error)})") from None
         reason = one_line(str(error))[:150]
         raise RunError(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
 
 
 def _open(uri: str, experiment: str, artifacts: str | None, make: bool) -> Store:
+    if is_database(uri) and not uri.startswith("sqlite"):
+        _try_connection(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(experiment)
     if found is not None and found.lifecycle_stage != "active":
@@ -84,6 +91,11 @@ def _open(uri: str, experiment: str, artifacts: str | None, make: bool) -> Store
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
         return _open(uri, experiment, artifacts, make)  # another process was quicker
+
+
+def _try_connection(uri: str) -> None:
+    """Fails at once where MLflow would try for minutes to reach a server of databases."""
+    engine_of(uri).connect().close()
 
 
 @contextmanager

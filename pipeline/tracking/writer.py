@@ -1,89 +1,272 @@
-"""Writes beside the training: one thread, in order, nothing dropped."""
+"""Writes beside the training: one thread, in order, nothing dropped, whatever becomes of the store.
+
+While the store works, what is submitted goes straight to it. While it is away, what waits is
+kept on disk, and delivered in the same order when it is back. A process that is to end
+does not wait for the store: what it leaves on disk the next one delivers.
+"""
+
+from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from queue import Queue
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RunError
+from pipeline.interrupt import check as check_signals
+from pipeline.tracking.backlog import Backlog, Entry
+from pipeline.tracking.courier import Courier
+from pipeline.tracking.outage import FIRST_PAUSE_S, POLL_S, Outage, kept_in, pauses
+from pipeline.tracking.spool import Spool
+from pipeline.tracking.trial import TrialRun
+
+if TYPE_CHECKING:  # MLflow takes seconds to import
+    from pipeline.tracking.finished import FinishedRun
 
 __all__ = ["Writer"]
 
-# Trials that may wait to be written before training waits for the writer.
+# Trials that may wait in memory before training waits for the writer,
 PENDING = 64
+# and seconds after which it doesn't wait any more for one that writes nothing.
+STALL_S = 2.0
+# The first thing that it does may be to make a store.
+BEGIN_S = 10.0
+# Seconds that a process which is to end leaves a working store for what waits.
+GRACE_S = 3.0
+STOP_S = 0.5
+# Runs refused one after the other, after which the store is taken to refuse them all.
+REFUSED = 2
+# Failures of the first run that waits, after which the second is tried too.
+STEP_OVER = 3
 
-Item = TypeVar("Item")
 
+class Writer:
+    """Hands what is submitted to a courier, on a thread of its own.
 
-class Writer(Generic[Item]):
-    """Hands what is submitted to ``write`` on a thread of its own: all that waits, at once.
+    A run that the store refuses makes the next ``submit`` fail, or the end of the context; it
+    doesn't keep others out. On any way out of the context, what was submitted is in the
+    store, or on disk if the store is away.
 
-    An error is raised at the next ``submit`` or on leaving the context; on any way out,
-    what was submitted is written first.
-
-    Args:
-        begin: called on the thread, before anything is written.
+    Raises:
+        RunError: at the end of the context the store was away for ``tracking.patience_s``.
     """
 
-    def __init__(self, write: Callable[[Sequence[Item]], None], begin: Callable[[], None]) -> None:
-        self._write, self._begin = write, begin
-        self._queue: Queue[Item | None] = Queue(PENDING)
+    def __init__(self, courier: Courier, spool: Spool, outage: Outage) -> None:
+        self._courier, self._outage = courier, outage
+        self._backlog = Backlog(spool, courier.prepare)
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tracking")
+        self._begun = self._ending = self._stop = self._away = self._untidy = False
+        self._moved = 0.0
+        self._refused = self._lost = self._late = self._failed = 0
 
-    def submit(self, item: Item) -> None:
-        """Queues an item; waits while ``PENDING`` of them are queued."""
-        self._raise()
-        self._queue.put(item)
-
-    def __enter__(self) -> "Writer[Item]":
+    def __enter__(self) -> Writer:
+        self._moved = time.monotonic()
+        with suppress(OSError):  # tried again when it is needed
+            self._backlog.spool.open()
         self._thread.start()
         return self
+
+    def submit(self, trial: TrialRun) -> None:
+        """Queues a trial; waits while ``PENDING`` of them are queued and the store takes them."""
+        with self._changed:
+            while self._backlog.in_memory >= PENDING and not (self._stuck or self._error):
+                self._changed.wait(POLL_S)
+        self._raise()
+        if not self._backlog:
+            self._moved = time.monotonic()
+        if self._backlog.in_memory >= PENDING:
+            self._backlog.keep()
+        if not self._backlog.append(trial):
+            self._lost += 1
+        self._notify()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None:
-            self._raise()
+        if kind is not None:
+            self._close_and_tell()
+            return
+        try:
+            self._drain()
+        except BaseException:  # a signal
+            self._close_and_tell()
+            raise
+        left = self._close()
+        self._raise()
+        if left:
+            raise RunError(f"{self._outage.sentence if self._away else self._outage.what}; {left}")
+
+    @property
+    def _stuck(self) -> bool:
+        return self._away or time.monotonic() > self._moved + (STALL_S if self._begun else BEGIN_S)
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        """Waits for all to be written, as long as the store is worth it."""
+        self._ending, began, told = True, time.monotonic(), False
+        self._notify()
+        while self._thread.is_alive():
+            check_signals()
+            self._thread.join(POLL_S)
+            if self._away and not told:
+                waiting = f"waiting up to {self._outage.patience_s:g} s for {len(self._backlog)} runs to be delivered"
+                self._outage.say(f"{self._outage.what}: {waiting}")
+                told = True
+            if time.monotonic() > max(began, self._moved) + self._outage.patience_s:
+                return
+
+    def _close_and_tell(self) -> None:
+        if left := self._close():
+            self._outage.say(left)
+
+    def _close(self) -> str:
+        """Ends the thread; returns what is said of the runs that it hasn't written."""
+        self._ending = True
+        self._notify()
+        if not self._away:
+            self._thread.join(GRACE_S)
+        self._stop = True
+        self._notify()
+        self._thread.join(STOP_S)
+        left = "" if self._refused >= REFUSED else self._keep()
+        if not self._thread.is_alive():
+            self._backlog.spool.close()
+        return left
+
+    def _keep(self) -> str:
+        self._backlog.keep()
+        kept, lost, folder = self._backlog.on_disk, self._lost + self._backlog.in_memory, self._backlog.spool.folder
+        lines = []
+        if kept:
+            lines.append(f"{kept} runs wait in {folder}: the next `initlab sweep` of the study delivers them")
+        if lost:
+            lines.append(f"{lost} runs could not be kept: the next `initlab sweep` of the study trains them again")
+        return "; ".join(lines)
+
     def _run(self) -> None:
-        works = self._try(self._begin)
-        while (items := self._waiting()) is not None:
-            works = works and self._written(items)
-
-    def _written(self, items: Sequence[Item]) -> bool:
-        """Whether the store takes anything: one item that can't be written must not keep the others out."""
-        if self._try(self._write, items):
-            return True
-        failed = 0
-        for item in items:
-            failed = 0 if self._try(self._write, [item]) else failed + 1
-            if failed == 2:
-                return False
-        return True
-
-    def _waiting(self) -> list[Item] | None:
-        """All that is queued, at least one; None once there is nothing more to come."""
-        first = self._queue.get()
-        items: list[Item] = []
-        while first is not None:
-            items.append(first)
-            if self._queue.empty() or len(items) == PENDING:
-                return items
-            first = self._queue.get()
-        if items:
-            self._queue.put(None)  # for the next call
-        return items or None
-
-    def _try(self, call: Callable[..., None], *args: object) -> bool:
+        """The thread."""
         try:
-            call(*args)
+            waits = pauses()
+            while self._has_work():
+                if self._attempt():
+                    waits = pauses()
+                else:
+                    self._pause(next(waits))
         except BaseException as error:
             self._error = self._error or error
+        self._notify()
+
+    def _has_work(self) -> bool:
+        """Waits for some; False at the end."""
+        with self._changed:
+            while not (self._stop or self._work or self._ending):
+                self._changed.wait()
+            return self._work and not self._stop
+
+    @property
+    def _work(self) -> bool:
+        return not self._begun or self._untidy or len(self._backlog) > 0
+
+    def _attempt(self) -> bool:
+        """Writes what is next; False if the store is away."""
+        from pipeline.tracking.faults import is_transient
+
+        # After many failures in turn the first and the second: the store may only mind the first.
+        second = self._failed >= STEP_OVER and self._failed % 2 == 1 and len(self._backlog) > 1
+        try:
+            if not self._begun:
+                self._courier.begin()
+                self._begun = True
+            entries = self._backlog.first(2)[1:] if second else self._backlog.first(self._courier.at_once)
+            if entries:
+                self._write(entries)
+            if self._untidy and not self._backlog:
+                self._courier.tidy()
+                self._untidy = False
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self._outage.note(error)
+            self._failed += 1
             return False
+        self._failed = STEP_OVER - 1 if second else 0
+        self._works()
         return True
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        from pipeline.tracking.faults import is_transient
+
+        runs = [run for entry in entries if (run := self._loaded(entry)) is not None]
+        try:
+            self._courier.write(runs, any(entry.tried for entry in entries))
+        except Exception as error:
+            if is_transient(error):
+                self._untidy = True
+                for entry in entries:
+                    entry.tried = True
+                raise
+            if len(entries) == 1:
+                self._refuse(entries[0], error)
+                return
+            for entry in entries:  # one that can't be written must not keep the others out
+                self._write([entry])
+            return
+        self._refused = 0
+        self._remove(entries)
+
+    def _loaded(self, entry: Entry) -> FinishedRun | None:
+        found = self._backlog.load(entry)
+        if found is None:
+            self._outage.say(
+                f"{entry.file} is damaged; the next `initlab sweep` of the study logs trial {entry.number}"
+            )
+        return found
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        self._error = self._error or error
+        self._remove([entry])
+        self._refused += 1
+        if self._refused == REFUSED:
+            raise error
+
+    def _remove(self, entries: Sequence[Entry]) -> None:
+        self._late += len(entries) if self._away else 0
+        self._backlog.remove(entries)
+        self._moved = time.monotonic()
+        self._notify()
+
+    def _works(self) -> None:
+        """The store took what it was given."""
+        self._moved = time.monotonic()
+        if not self._work:
+            late = f"; the {self._late} runs that waited are delivered" if self._late else ""
+            self._outage.back(late)
+            self._away, self._late = False, 0
+
+    def _pause(self, seconds: float) -> None:
+        """Lets the store come back; from the second pause on, what waits meanwhile goes to disk."""
+        lasts, until = self._away or seconds > FIRST_PAUSE_S, time.monotonic() + seconds
+        while not self._stop and (left := until - time.monotonic()) > 0:
+            if lasts:
+                self._outage.away(self._consequence())
+                self._away = True
+            with self._changed:
+                self._changed.wait(left)
+
+    def _consequence(self) -> str:
+        """What becomes of runs while the store is away."""
+        folder = self._backlog.spool.folder
+        if self._backlog.keep():
+            return kept_in(folder)
+        return f"runs are held in memory, as {folder} can't be written either, and delivered when it is back"

@@ -35,12 +35,12 @@ def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = 
             _show_exemplars(shift.search, shift.tracker, data)
             runs = _confirmed(shift.search, shift.tracker, data)
             shift.end()
-            return _conclude(config, runs.with_parent_as_it_is(), shift.tracker)
+            return _conclude(config, shift.tracker.patiently(runs.with_parent_as_it_is), shift.tracker)
 
 
 def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
     """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
-    runs = tracking.read_study(search.config, search.name)
+    runs = tracker.patiently(lambda: tracking.read_study(search.config, search.name))
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
     if best is None or not seeds or (known is not None and (known.trial, known.seeds) == (best.number, seeds)):
@@ -52,7 +52,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     check_signals()
     model = ""
     if config.tracking.register_winner:
-        model = _register(config, runs, record.members, search.name, data)
+        model = tracker.outage.patiently(lambda: _register(config, runs, record.members, search.name, data))
     confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
@@ -62,7 +62,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
         model=model,
     )
     tracker.log_confirmation(confirmation, record)
-    return tracking.read_study(search.config, search.name)
+    return tracker.patiently(lambda: tracking.read_study(search.config, search.name))
 
 
 def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> None:
@@ -97,7 +97,7 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    written = report.build_report(config, runs)
+    written = tracker.outage.patiently(lambda: report.build_report(config, runs))
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:

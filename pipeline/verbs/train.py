@@ -10,7 +10,7 @@ from pipeline.interrupt import deferred
 from pipeline.names import run_title
 from pipeline.pool import run_jobs
 from pipeline.runner import Job, check, load_dataset, verdicts
-from pipeline.tracking import check_store, track_single
+from pipeline.tracking import Outage, check_store, track_single
 
 __all__ = ["train"]
 
@@ -32,7 +32,7 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
             bar.update(done)
 
         (record,) = run_jobs([job], on_progress)
-        run_id = track_single(config, data, record, verdict, started)
+        run_id = track_single(config, data, record, verdict, started, Outage(config, say))
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
     if record.diverged_step is not None:
