@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e cluster test-cluster lint format lock clean
+.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status repair metrics bench test test-fast test-e2e cluster test-cluster lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,11 @@ ui: $(READY) ## serve the MLflow UI on 127.0.0.1
 theory: $(READY) ## mean-field figures at a point: make theory ARGS="activation=tanh sigma_b2=0.05"
 	@$(BIN)/initlab theory $(ARGS)
 
-status: $(READY) ## list the studies and their trials
+status: $(READY) ## list the studies and their trials, and whether MLflow holds the same
 	@$(BIN)/initlab status $(ARGS)
+
+repair: $(READY) ## mend what a crash has left of a study (the next sweep of it does so too)
+	@$(BIN)/initlab repair $(ARGS)
 
 bench: $(READY) ## measure the table in benchmarks/RESULTS.md (hours); some rows: make bench ARGS="row=digits,cnn"
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -109,7 +109,8 @@ VERBS = {
             ("--json",),
             "TheoryConfig",
         ),
-        Verb("status", "list the studies and their trials", ("--json",)),
+        Verb("repair", "mend what a crash has left of a study (the next sweep of it does so too)"),
+        Verb("status", "list the studies and their trials, and whether MLflow holds the same", ("--json",)),
     )
 }
 

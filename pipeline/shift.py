@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from pipeline import tracking
 from pipeline.config import Config, masked_override
@@ -144,7 +145,7 @@ class Shift:
                 started = time.time()
                 again = train_again(self.search, trial, self.modes)
                 run = self._tracked(self.search.again(trial), again, started)
-                self.tracker.patiently(lambda run=run: self.tracker.log([run]))
+                self.tracker.patiently(partial(self.tracker.log, [run]))
                 check_signals()
 
     def _missing(self) -> list[FinishedTrial]:

@@ -4,7 +4,7 @@ from pipeline.search.check import check_search
 from pipeline.search.importance import FEWEST_FOR_IMPORTANCE, importances
 from pipeline.search.sampler import grid_size
 from pipeline.search.space import Axis, axes_of, ends_of, inert_axes
-from pipeline.search.status import StudyStatus, studies, trial_counter
+from pipeline.search.status import StudyStatus, ended_trials, put_back_lost, studies, trial_counter
 from pipeline.search.stops import Stop, stops_of
 from pipeline.search.storage import study_name
 from pipeline.search.study import Asked, FinishedTrial, Search, planned
@@ -19,11 +19,13 @@ __all__ = [
     "StudyStatus",
     "axes_of",
     "check_search",
+    "ended_trials",
     "ends_of",
     "grid_size",
     "importances",
     "inert_axes",
     "planned",
+    "put_back_lost",
     "stops_of",
     "studies",
     "study_name",

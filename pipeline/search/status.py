@@ -2,19 +2,22 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config, file_of
 from pipeline.errors import UsageError
-from pipeline.search.storage import DAMAGED, journal_dir, open_storage, study_name
+from pipeline.search.board import OWNER
+from pipeline.search.journal import Journal
+from pipeline.search.storage import DAMAGED, journal_dir, lock_of, open_storage, study_name, workers_dir
+from pipeline.search.workers import Workers
 
-__all__ = ["StudyStatus", "studies", "trial_counter"]
+__all__ = ["StudyStatus", "ended_trials", "put_back_lost", "studies", "trial_counter"]
 
 STATES = tuple(state.name for state in TrialState)
 
@@ -32,19 +35,64 @@ class StudyStatus:
 
 def studies(config: Config) -> list[StudyStatus]:
     """The studies in ``search.storage``, or in all journals under ``tracking.dir``."""
+    found: list[StudyStatus] = []
+    for storage, store in _storages(config):
+        found += _statuses(storage, store) if isinstance(storage, BaseStorage) else [_damaged(storage)]
+    return found
+
+
+def _storages(config: Config) -> Iterator[tuple[BaseStorage | Path, str]]:
+    """Each with what it is called; a damaged journal as its path."""
     given = config.search.storage
     if given is not None:
         file = file_of(given)
         if file is not None and not file.is_file():
             raise UsageError.of("search.storage", given, "no such file")
-        return _statuses(*open_storage(config, ""))
-    found: list[StudyStatus] = []
+        yield open_storage(config, "")
+        return
     for path in sorted(journal_dir(config).glob("*.journal")):
         try:
-            found += _statuses(JournalStorage(JournalFileBackend(str(path))), str(path))
+            yield JournalStorage(Journal(path)), str(path)
         except DAMAGED:
-            found.append(StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None))
-    return found
+            yield path, str(path)
+
+
+def _damaged(path: Path) -> StudyStatus:
+    return StudyStatus(f"(damaged) {path.stem}", str(path), dict.fromkeys(STATES, 0), None, None)
+
+
+def ended_trials(config: Config, study: str) -> Callable[[], dict[int, tuple[bool, float | None]]]:
+    """A function that tells of each trial that has ended, by number, whether it was pruned, and its value."""
+    storage, number = next(_places(config, study))
+
+    def tell() -> dict[int, tuple[bool, float | None]]:
+        trials = storage.get_all_trials(number, deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return {t.number: (t.state == TrialState.PRUNED, t.value if t.values else None) for t in trials}
+
+    return tell
+
+
+def put_back_lost(config: Config, study: str) -> int:
+    """Has the trials given again that workers who have died left running; how many there were."""
+    lost = 0
+    for storage, number in _places(config, study):
+        with lock_of(config, storage, study, "trials"):
+            workers = Workers(storage, number, workers_dir(config))
+            living = workers.others()
+            for trial in storage.get_all_trials(number, deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.user_attrs.get(OWNER) not in living:
+                    lost += storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            workers.bury()
+            workers.end()
+    return lost
+
+
+def _places(config: Config, study: str) -> Iterator[tuple[BaseStorage, int]]:
+    """The storages that hold a study, with its id there."""
+    for storage, _ in _storages(config):
+        if isinstance(storage, BaseStorage):
+            ids = [s._study_id for s in storage.get_all_studies() if s.study_name == study]
+            yield from ((storage, number) for number in ids)
 
 
 def trial_counter(config: Config) -> Callable[[], int]:

@@ -16,7 +16,7 @@ from pipeline.names import slug
 from pipeline.search.journal import Journal
 from pipeline.search.locks import FileLatch, Latch, Lock, SessionLatch
 
-__all__ = ["DAMAGED", "damaged", "journal_dir", "lock_of", "open_storage", "study_name"]
+__all__ = ["DAMAGED", "damaged", "journal_dir", "lock_of", "open_storage", "study_name", "workers_dir"]
 
 DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
 """What Optuna raises while it replays a journal that isn't one."""
@@ -36,13 +36,14 @@ def study_name(config: Config) -> str:
     return config.study.name or f"{question}{config.dataset.name}-{config_hash(config)}"
 
 
-def lock_of(config: Config, storage: BaseStorage, purpose: str, check: Callable[[], None] = lambda: None) -> Lock:
+def lock_of(
+    config: Config, storage: BaseStorage, name: str, purpose: str, check: Callable[[], None] = lambda: None
+) -> Lock:
     """A lock that all who work on a study share, wherever they are.
 
     Args:
         check: called while it is waited for.
     """
-    name = study_name(config)
     return Lock(_latch(config, storage, name, purpose), check)
 
 
@@ -103,6 +104,11 @@ def _unopened(scheme: str, error: Exception) -> UsageError:
 
 def damaged(store: object) -> RunError:
     return RunError(f"search.storage={store}: the journal is damaged and can't be read")
+
+
+def workers_dir(config: Config) -> Path:
+    """Where this host's workers hold a file each."""
+    return journal_dir(config) / "workers"
 
 
 def journal_dir(config: Config) -> Path:

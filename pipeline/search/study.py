@@ -26,7 +26,7 @@ from pipeline.search.pruning import SCORE, Pruning, standing
 from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
 from pipeline.search.stops import Stop, check_stops
-from pipeline.search.storage import DAMAGED, damaged, journal_dir, lock_of, open_storage, study_name
+from pipeline.search.storage import DAMAGED, damaged, lock_of, open_storage, study_name, workers_dir
 from pipeline.search.workers import Workers
 
 __all__ = ["Asked", "FinishedTrial", "Search", "planned"]
@@ -87,7 +87,7 @@ class Search:
         check_stops(config)
         self._objective = Objective(config.search.objective)
         self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
-        folder = journal_dir(config) / "workers"
+        folder = workers_dir(config)
         self.storage, self.store = open_storage(config, self.name)
         make_writable(folder, "tracking.dir", config.tracking.dir)
         self._patiently = Patience(config.tracking.patience_s, self.store, tell, check)
@@ -130,7 +130,7 @@ class Search:
 
     def lock(self, purpose: str) -> Lock:
         """A lock that all who work on the study share."""
-        return lock_of(self.config, self.storage, purpose, self._check)
+        return lock_of(self.config, self.storage, self.name, purpose, self._check)
 
     @property
     def others(self) -> set[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.lazy import lazily
 from pipeline.tracking.outage import Outage, briefly
-from pipeline.tracking.place import check_store, store_uri, ui_address
+from pipeline.tracking.place import check_store, check_there, store_uri, ui_address
 from pipeline.tracking.spool import Spool, alive_in, new_owner, spool_dir
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.writer import Writer
@@ -54,6 +54,7 @@ __all__ = [
     "alive_in",
     "briefly",
     "check_store",
+    "check_there",
     "compare",
     "find_subject",
     "is_loopback",
