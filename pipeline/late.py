@@ -11,7 +11,7 @@ from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, spool_di
 __all__ = ["Late"]
 
 # Seconds that a study which fails or is stopped leaves the store to note it.
-CLOSE_S = 3.0
+CLOSE_S = 2.0
 
 
 class Late:

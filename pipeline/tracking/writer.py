@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -34,11 +34,11 @@ STALL_S = 2.0
 # The first thing that it does may be to make a store.
 BEGIN_S = 10.0
 # Seconds that a process which is to end leaves a working store for what waits.
-GRACE_S = 3.0
+GRACE_S = 2.0
 STOP_S = 0.5
 # Runs refused one after the other, after which the store is taken to refuse them all.
 REFUSED = 2
-# Failures of the first run that waits, after which the second is tried too.
+# Failures in a row after which, when the first run that waits fails again, the second is tried at once.
 STEP_OVER = 3
 
 
@@ -180,29 +180,39 @@ class Writer:
 
     def _attempt(self) -> bool:
         """Writes what is next; False if the store is away."""
+        return self._tried(self._advance) or (self._failed > STEP_OVER and self._begun and self._tried(self._step_over))
+
+    def _tried(self, step: Callable[[], bool]) -> bool:
+        """What a step says; False if the store is away."""
         from pipeline.tracking.faults import is_transient
 
-        # After many failures in turn the first and the second: the store may only mind the first.
-        second = self._failed >= STEP_OVER and self._failed % 2 == 1 and len(self._backlog) > 1
         try:
-            if not self._begun:
-                self._courier.begin()
-                self._begun = True
-            entries = self._backlog.first(2)[1:] if second else self._backlog.first(self._courier.at_once)
-            if entries:
-                self._write(entries)
-            if self._untidy and not self._backlog:
-                self._courier.tidy()
-                self._untidy = False
+            return step()
         except Exception as error:
             if not is_transient(error):
                 raise
             self._outage.note(error)
             self._failed += 1
             return False
-        self._failed = STEP_OVER - 1 if second else 0
+
+    def _advance(self) -> bool:
+        if not self._begun:
+            self._courier.begin()
+            self._begun = True
+        if entries := self._backlog.first(self._courier.at_once):
+            self._write(entries)
+        if self._untidy and not self._backlog:
+            self._courier.tidy()
+            self._untidy = False
+        self._failed = 0
         self._works()
         return True
+
+    def _step_over(self) -> bool:
+        """The store may only mind the first of those that wait."""
+        if second := self._backlog.first(2)[1:]:
+            self._write(second)
+        return bool(second)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         from pipeline.tracking.faults import is_transient
