@@ -23,6 +23,8 @@ __all__ = [
     "Told",
     "empty_caches",
     "jobs",
+    "report_command",
+    "report_page",
     "sweep_command",
     "sweep_environment",
     "told",
@@ -146,6 +148,16 @@ def jobs(shape: Shape, overrides: Sequence[str], workers: int) -> Measure:
 def sweep_command(*overrides: str) -> list[str]:
     """``initlab sweep`` of this checkout."""
     return [sys.executable, "-P", "-m", "pipeline", "sweep", *overrides]
+
+
+def report_command(study: str) -> list[str]:
+    """Makes the report of a study again."""
+    return [sys.executable, "-P", "-m", "pipeline", "report", f"study.name={study}"]
+
+
+def report_page(folder: Path, study: str) -> Path:
+    """The report of a plainly named study that was run in a folder."""
+    return folder / "mlruns" / "reports" / study / "report.html"
 
 
 def sweep_environment(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """``python -m pipeline`` is the ``initlab`` command."""
 
-from pipeline.cli import main
+from pipeline.cli import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

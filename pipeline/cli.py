@@ -1,23 +1,26 @@
 """The command line: ``initlab VERB key=value ...``, its help and its exit codes."""
 
-import gc
+import atexit
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import InitlabError, UsageError
 from pipeline.interrupt import Terminated, install
+from pipeline.lazy import imports
 from pipeline.masking import one_line, without_passwords
 from pipeline.native import build_ahead, stop_building
 
 if TYPE_CHECKING:
     from pipeline.config import Section
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "command", "main"]
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
@@ -29,7 +32,7 @@ class Verb:
     Attributes:
         kind: the class in ``pipeline.config`` of the configuration that it takes.
         base: overrides that its configuration starts from, before the user's.
-        relays: whether its function gets the overrides as well, to hand them on to other commands.
+        relays: whether its function gets the overrides as well, to hand them on or to put them on record.
         computes: whether it trains or looks at networks, for which the kernels are compiled as it starts.
         named: what its arguments besides overrides are called; empty if it takes none.
     """
@@ -63,16 +66,9 @@ class Verb:
     def _run(self, arguments: Sequence[str], flags: Sequence[str]) -> int:
         names = [text for text in arguments if self.named and "=" not in text and not text.startswith("~")]
         overrides = [text for text in arguments if text not in names]
-        # A million objects come with the libraries and stay: the collector need not go through them
-        # again and again, neither while they come (a fifth of that time) nor later.
-        gc.disable()
-        try:
+        with imports():
             config = self.compose(overrides)
             function: Callable[..., int] = getattr(importlib.import_module(f"pipeline.verbs.{self.name}"), self.name)
-            if not gc.get_freeze_count():
-                gc.freeze()
-        finally:
-            gc.enable()
         if self.relays:
             return function(config, flags, overrides)
         return function(config, flags, names) if self.named else function(config, flags)
@@ -87,7 +83,12 @@ VERBS = {
             relays=True,
             computes=True,
         ),
-        Verb("worker", "join a study: train its trials beside those who work on it already", computes=True),
+        Verb(
+            "worker",
+            "join a study: train its trials beside those who work on it already",
+            relays=True,
+            computes=True,
+        ),
         Verb("train", "train one network and log its run", computes=True),
         Verb("diagnose", "the verdict on one network and its data, before training", ("--json",), computes=True),
         Verb(
@@ -111,6 +112,18 @@ VERBS = {
         Verb("status", "list the studies and their trials", ("--json",)),
     )
 }
+
+
+def command() -> NoReturn:
+    """The verb on the command line, and with it the process: to take its objects apart would take a second."""
+    code = main()
+    if sys.warnoptions:  # then what is still open is to be told
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):  # whoever read the output has gone
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:  # the report takes a second to import, which `initlab theory` need not wait for
     from pipeline.report import Row, Summary
 
-__all__ = ["Progress", "progress", "say", "study_table", "table"]
+__all__ = ["Progress", "note", "progress", "say", "study_table", "table"]
 
 
 def say(*lines: str) -> None:
@@ -26,6 +26,13 @@ def say(*lines: str) -> None:
     except BrokenPipeError:
         # Whoever read the output has gone (`initlab sweep | head`); the work goes on.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+
+
+def note(line: str) -> None:
+    """Prints a line from any thread, above the bar where there is one."""
+    with suppress(BrokenPipeError):
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -70,9 +77,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line above the bar, or where there is none."""
-        with suppress(BrokenPipeError):
-            self._bar.write(line, file=sys.stdout)
-            sys.stdout.flush()
+        note(line)
 
     def best(self, text: str) -> None:
         """Shown behind the bar."""
@@ -82,6 +87,7 @@ class Progress:
 @contextmanager
 def progress(total: float, done: float, unit: str) -> Iterator[Progress]:
     """A progress bar on stderr, where that is a terminal."""
+    tqdm.monitor_interval = 0  # its thread would stay, and a process with threads can't be forked
     form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}{postfix}]"
     with tqdm(
         total=total,

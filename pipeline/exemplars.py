@@ -4,6 +4,7 @@ Their weights, and how alike its units are, before training and after it, as arr
 report's pictures.
 """
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from pipeline.dataset import Dataset
 from pipeline.layers import Recorder, trace_layers
 from pipeline.observe import probe_batch
 from pipeline.records import MemberRecord
-from pipeline.runner import Job, drawn, network, plan_of
+from pipeline.runner import Job, Structure, drawn, setup
+from pipeline.stack import one_thread
 
 __all__ = ["EXEMPLARS", "Exemplar", "exemplar_jobs", "exemplars_of", "from_bytes", "to_bytes"]
 
@@ -56,7 +58,7 @@ def exemplar_jobs(config: Config) -> list[Job]:
     """The networks to train, under the study's own seed."""
     blank = {f"{kind}_init.layers.{role}": None for kind in ("weight", "bias") for role in ("first", "hidden", "last")}
     configs = [with_values(config, {**blank, **own}) if own else config for own in EXEMPLARS.values()]
-    return [Job(own, config.seed, keep_state=True) for own in configs]
+    return [Job(own, config.seed, keep_state=True, probed=False) for own in configs]
 
 
 def exemplars_of(jobs: Sequence[Job], records: Sequence[MemberRecord], data: Dataset) -> list[Exemplar]:
@@ -66,17 +68,19 @@ def exemplars_of(jobs: Sequence[Job], records: Sequence[MemberRecord], data: Dat
         if record.state is None or member.start is None:
             continue
         trained = {key: torch.from_numpy(value) for key, value in record.state.items()}
-        before, after = (_first_layer(job.config, data, state) for state in (member.start, trained))
+        with one_thread():
+            before, after = (_first_layer(job, data, state) for state in (member.start, trained))
         if before is not None and after is not None:
             weights, alike = zip(before, after, strict=True)
             found.append(Exemplar(name, weights, alike, record.final.get("test/accuracy", float("nan"))))
     return found
 
 
-def _first_layer(config: Config, data: Dataset, state: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray] | None:
+def _first_layer(job: Job, data: Dataset, state: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray] | None:
     """Weights and likeness of the units of the first hidden layer; None if the network has none."""
-    module = network(config, data).double()
-    x, _ = probe_batch(data, plan_of(config))
+    _, module, plan = setup(Structure.of(job))
+    module = copy.deepcopy(module).cpu().double()
+    x, _ = probe_batch(data, plan)
     x = x.double()
     layers = [layer for layer in trace_layers(module, x[:2]) if layer.hidden]
     if not layers:

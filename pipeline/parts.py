@@ -120,6 +120,8 @@ class Trainer:
     def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
         data, module, plan = setup(Structure.of(part.jobs[0]))
         plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
+        if not any(job.probed for job in part.jobs):
+            plan = replace(plan, probes=())
         found: list[Any] = []
         done = 0.0
 

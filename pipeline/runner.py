@@ -52,11 +52,17 @@ COMPUTING = ("trainer.execution", "trainer.workers", "trainer.stack_size", "trai
 
 @dataclass(frozen=True)
 class Job:
-    """One network to train: a configuration, and the seed of this replicate."""
+    """One network to train: a configuration, and the seed of this replicate.
+
+    Attributes:
+        keep_state: whether its parameters after training are wanted.
+        probed: whether it is measured on the way, and not only at its end.
+    """
 
     config: Config
     seed: int
     keep_state: bool = field(default=False, kw_only=True)
+    probed: bool = field(default=True, kw_only=True)
 
     @cached_property
     def structure(self) -> str:

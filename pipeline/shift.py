@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from pipeline import tracking
-from pipeline.config import Config
-from pipeline.console import progress, say
+from pipeline.config import Config, masked_override
+from pipeline.console import note, progress, say
 from pipeline.data import Dataset
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
@@ -17,6 +17,7 @@ from pipeline.interrupt import deferred
 from pipeline.modes import notes
 from pipeline.parts import workers_of
 from pipeline.pool import Pool
+from pipeline.provenance import command_line
 from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
 from pipeline.search import Asked, FinishedTrial, Search, check_search, ends_of, inert_axes
@@ -42,20 +43,20 @@ def check_study(config: Config, data: Dataset) -> None:
 
 
 @contextmanager
-def on_shift(config: Config, data: Dataset, joins: bool) -> Iterator[Shift]:
+def on_shift(config: Config, data: Dataset, verb: str, overrides: Sequence[str]) -> Iterator[Shift]:
     """A worker's time at a study, once all that could be wrong with it has been looked at.
 
     However it ends, trials that were begun are put back and the study's run is closed, unless others go on with it.
 
     Args:
-        joins: whether the number of trials is the study's, if it has been begun, and not the configuration's.
+        verb, overrides: the command. A worker takes the number of trials from the study, if that has been begun.
     """
     check_study(config, data)
     check_store(config)
     for key, scheme in inert_axes(config).items():
         say(f"{key} has no effect with {scheme}: left out of the search")
-    search = Search(config, data.digest, joins, check_signals)
-    shift = Shift(search, data)
+    search = Search(config, data.digest, verb == "worker", check_signals, note)
+    shift = Shift(search, data, command_line(verb, *map(masked_override, overrides)))
     with deferred():
         try:
             yield shift
@@ -75,15 +76,15 @@ class Shift:
         tracker: made when it is first used: networks train while MLflow is imported.
     """
 
-    def __init__(self, search: Search, data: Dataset) -> None:
-        self.search, self.data = search, data
+    def __init__(self, search: Search, data: Dataset, command: str) -> None:
+        self.search, self.data, self._command = search, data, command
         self.modes = Modes(search)
         self._open = True
 
     @cached_property
     def tracker(self) -> tracking.StudyTracker:
         axes = [axis.key for axis in self.search.axes]
-        return tracking.StudyTracker(self.search.config, self.search.name, axes, self.data)
+        return tracking.StudyTracker(self.search.config, self.search.name, axes, self.data, self._command)
 
     def begin(self) -> None:
         """Makes the study's run, or takes it up again."""
@@ -121,6 +122,7 @@ class Shift:
                     _say_notes(bar.say)
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
+        search.workers.rest()  # what draws the report is forked, beside no thread
 
     def _log(self, trials: Sequence[TrialRun]) -> None:
         self.tracker.log(trials)

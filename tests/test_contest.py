@@ -48,9 +48,11 @@ def test_the_best_trial_of_each_is_compared_seed_by_seed(measured):
     assert {entry.name: entry.trial for entry in found.entries} == {"a": 0, "b": 2, "c": 4}
     raw = {}
     for pair in found.pairs:
-        a, b = (next(e for e in found.entries if e.name == name).values.to_numpy() for name in (pair.a, pair.b))
-        raw[pair.a, pair.b] = stats.ttest_rel(a, b).pvalue
-        assert pair.comparison.p == pytest.approx(raw[pair.a, pair.b])
+        a, b = (
+            next(e for e in found.entries if e.name == name).values.to_numpy() for name in (pair.a.name, pair.b.name)
+        )
+        raw[pair.a.name, pair.b.name] = stats.ttest_rel(a, b).pvalue
+        assert pair.comparison.p == pytest.approx(raw[pair.a.name, pair.b.name])
         assert pair.comparison.difference.mean == pytest.approx((a - b).mean())
     largest = max(pair.p for pair in found.pairs)
     assert largest == pytest.approx(max(raw.values()))  # Holm leaves the largest as it is
@@ -64,7 +66,7 @@ def test_a_clique_joins_what_cannot_be_told_apart(measured):
     found = hold_contest(trials_of("a", "b", "c"), "weight_init.name", "val/accuracy", networks(measured))
     assert {e.name for e in found.entries[:2]} == {"a", "b"}
     assert found.cliques == [(0, 1)]
-    assert [p.differs for p in found.pairs if "c" in (p.a, p.b)] == [True, True]
+    assert [p.differs for p in found.pairs if "c" in (p.a.name, p.b.name)] == [True, True]
 
 
 def test_a_network_that_diverged_has_accuracy_0(measured):

@@ -33,6 +33,7 @@ def test_endings_are_counted_by_reason():
     states = pd.DataFrame(
         {
             "trial": range(6),
+            "run_id": [f"r{n}" for n in range(6)],
             "state": ["finished", "pruned", "pruned", "pruned", "failed", "finished"],
             "reason": ["", "halving: rank 3 of 9", "halving: rank 5 of 9", "not trained: copies", "", ""],
         }

@@ -2,7 +2,7 @@
 
 from pipeline.config.addresses import checked_tracking_uri, file_of
 from pipeline.config.compose import CONF_DIR, build_model, choices, compose, compose_as, compose_tree, groups, to_yaml
-from pipeline.config.convert import config_hash, flatten, identity, masked, parse, plain, with_values
+from pipeline.config.convert import config_hash, flatten, identity, masked, masked_override, parse, plain, with_values
 from pipeline.config.handover import handed_on
 from pipeline.config.networks import CNNModel, CustomModel, MLPModel
 from pipeline.config.schema import Config, SGDConfig, SlurmLauncher, TheoryConfig
@@ -31,6 +31,7 @@ __all__ = [
     "handed_on",
     "identity",
     "masked",
+    "masked_override",
     "parse",
     "plain",
     "to_yaml",

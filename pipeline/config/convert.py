@@ -14,7 +14,18 @@ from pipeline.config.section import Section
 from pipeline.errors import UsageError
 from pipeline.masking import masked
 
-__all__ = ["Kind", "config_hash", "flatten", "identity", "masked", "parse", "plain", "suggestion", "with_values"]
+__all__ = [
+    "Kind",
+    "config_hash",
+    "flatten",
+    "identity",
+    "masked",
+    "masked_override",
+    "parse",
+    "plain",
+    "suggestion",
+    "with_values",
+]
 
 # What may change without a study becoming another one.
 NOT_IDENTITY = (
@@ -89,6 +100,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def plain(config: Section) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, as ``parse`` takes them."""
     return config.model_dump(by_alias=True)
+
+
+def masked_override(text: str) -> str:
+    """An override that may be shown: of an address in it neither password nor query."""
+    key, equals, value = text.partition("=")
+    quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
+    return f"{key}{equals}{quote}{masked(value.strip(quote) if quote else value)}{quote}"
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

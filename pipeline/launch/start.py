@@ -39,6 +39,7 @@ def launch(shift: Shift, overrides: Sequence[str]) -> None:
     workers = _start(search.config, overrides, slug(search.name))
     say(workers.title)
     follow(workers, search)
+    search.workers.rest()
 
 
 def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.answers import RULES
-from pipeline.config import Config
-from pipeline.forks import Fork, can_fork
+from pipeline.config import Config, masked
 from pipeline.names import slug
 from pipeline.provenance import command_line, override
-from pipeline.report import paper
 from pipeline.report.answers import as_uri, view
+from pipeline.report.drawing import Drawn, draw
 from pipeline.report.exports import as_csv, as_parquet
-from pipeline.report.figures import curve_figure, front_figure, map_figure
-from pipeline.report.pages import figure_json, html_environment, markdown_environment, publish, scripts, stylesheet
+from pipeline.report.pages import html_environment, markdown_environment, publish, scripts, stylesheet
 from pipeline.report.story import CURVES, Story, tell
 from pipeline.report.summary import BEST_DOTS, Summary
 from pipeline.report.trials import Ending
-from pipeline.tracking import StudyRuns, ui_address
+from pipeline.seeds import replicate_seeds
+from pipeline.tracking import StudyRuns, store_uri, ui_address
 
 __all__ = ["Report", "build_report", "report_path"]
 
@@ -37,6 +37,8 @@ SECTIONS = {
     "source": "Where this comes from",
 }
 FRONT_ROWS = 12
+# Where these keys have another value, the command that makes the report again names them.
+USUAL = {"tracking.dir": "mlruns", "tracking.experiment": "initlab", "tracking.port": 5000, "report.top": 5}
 
 
 def report_path(config: Config, study: str) -> Path:
@@ -65,17 +67,17 @@ def build_report(config: Config, runs: StudyRuns) -> Report:
     """Writes the report from stored runs alone."""
     story = tell(runs, config.report.top)
     page = report_path(config, runs.study)
-    if drawn := story.maps.get("val/accuracy"):
-        publish(page.parent / "figures" / "phase-diagram.png", paper.map_png(drawn))
-    pictures = _pictures(story)
-    for name, content in pictures.items():
+    drawn = draw(story)
+    if drawn.png is not None:
+        publish(page.parent / "figures" / "phase-diagram.png", drawn.png)
+    for name, content in drawn.pictures.items():
         publish(page.parent / "figures" / f"{name}.svg", content)
     publish(page.parent / "trials.csv", as_csv(story.table))
     publish(page.parent / "trials.parquet", as_parquet(story.table))
     shown = _shown(config, story)
-    markdown = markdown_environment().get_template("report.md.j2").render(shown, figures=sorted(pictures))
+    markdown = markdown_environment().get_template("report.md.j2").render(shown, figures=sorted(drawn.pictures))
     publish(page.parent / "report.md", markdown.encode())
-    html = html_environment().get_template("report.html.j2").render(shown, **_interactive(story, pictures))
+    html = html_environment().get_template("report.html.j2").render(shown, **_interactive(drawn))
     publish(page, html.encode())
     note = markdown_environment().get_template("note.md.j2").render(shown)
     return Report(page, story.summary, story.endings, note)
@@ -111,70 +113,50 @@ def _shown(config: Config, story: Story) -> dict[str, Any]:
 
 
 def _overrides(config: Config, runs: StudyRuns) -> list[str]:
-    """What finds the study again."""
-    found = [override("study.name", runs.study)]
-    return found if config.tracking.dir == "mlruns" else [*found, override("tracking.dir", config.tracking.dir)]
+    """What finds the study again, and makes the same page of it."""
+    tracking, given = config.tracking, store_uri(config)
+    own: dict[str, object] = {
+        "tracking.dir": tracking.dir,
+        "tracking.experiment": tracking.experiment,
+        "tracking.port": tracking.port,
+        "report.top": config.report.top,
+    }
+    own = {key: value for key, value in own.items() if value != USUAL[key]}
+    if given != f"sqlite:///{Path(tracking.dir).resolve()}/mlflow.db":
+        own["tracking.uri"] = masked(given)
+    numbers = [f"{key}={value}" for key, value in own.items() if isinstance(value, int)]
+    texts = [override(key, value) for key, value in own.items() if isinstance(value, str)]
+    return [override("study.name", runs.study), *texts, *numbers]
 
 
 def _provenance(story: Story) -> dict[str, str]:
     """What the study's run says of where it comes from."""
-    tags, params = story.runs.parent.data.tags, story.runs.parent.data.params
+    run, table = story.runs.parent, story.table
+    tags, params = run.data.tags, run.data.params
+    fresh = table[table["kind"] == "confirmation"].get("seed", pd.Series(dtype=float)).dropna().astype(int)
+    seed = f"{params.get('seed')}; replicates {_span(replicate_seeds(int(params['seed']), story.runs.replicates))}"
     wanted = {
-        "Git commit": tags.get("mlflow.source.git.commit"),
-        "Configuration hash": tags.get("initlab.config_hash"),
+        "Run with": tags.get("initlab.command"),
+        "Begun": f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        "Seed": f"{seed}; fresh {_span(sorted(fresh))}" if len(fresh) else seed,
         "Data digest": tags.get("initlab.data_digest"),
-        "Seed": params.get("seed"),
+        "Configuration hash": tags.get("initlab.config_hash"),
+        "Git commit": tags.get("initlab.commit"),
         "Versions": tags.get("initlab.versions"),
-        "Command": tags.get("initlab.command"),
     }
     return {name: value for name, value in wanted.items() if value}
 
 
-def _interactive(story: Story, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+def _span(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+def _interactive(drawn: Drawn) -> dict[str, Any]:
     """What the HTML page alone has."""
     return scripts() | {
         "css": stylesheet(),
-        "map_figures": {metric: figure_json(map_figure(drawn)) for metric, drawn in story.maps.items()},
-        "curve_figures": {metric: figure_json(curve_figure(own, metric)) for metric, own in story.curves.items()},
-        "front_figure": figure_json(front_figure(story.front)) if story.front else None,
-        "pictures": {name: as_uri(content, "svg+xml") for name, content in pictures.items()},
+        "map_figures": drawn.maps,
+        "curve_figures": drawn.curves,
+        "front_figure": drawn.front,
+        "pictures": {name: as_uri(content, "svg+xml") for name, content in drawn.pictures.items()},
     }
-
-
-def _pictures(story: Story) -> dict[str, bytes]:
-    """Each figure as SVG, by name; drawn on two cores where this process may be forked."""
-    tasks = _tasks(story)
-    names = list(tasks)
-    if len(names) < 2 or not can_fork():
-        return {name: draw() for name, draw in tasks.items()}
-    fork = Fork(lambda chosen, _: {name: tasks[name]() for name in chosen})
-    try:
-        with ThreadPoolExecutor(1) as other:
-            theirs = other.submit(fork.ask, names[1::2], lambda _: None, lambda: None)
-            ours = {name: tasks[name]() for name in names[::2]}
-            found = ours | theirs.result()
-    finally:
-        fork.end()
-    return {name: found[name] for name in names}
-
-
-def _tasks(story: Story) -> dict[str, Callable[[], bytes]]:
-    """What draws each figure."""
-    found: dict[str, Callable[[], bytes]] = {
-        f"map-{metric.replace('/', '-')}": partial(paper.map_svg, drawn) for metric, drawn in story.maps.items()
-    }
-    found |= {
-        f"curves-{metric.replace('/', '-')}": partial(paper.curves_svg, own, metric)
-        for metric, own in story.curves.items()
-    }
-    if story.contest is not None:
-        found["contest"] = partial(paper.contest_svg, story.contest)
-    if story.layers:
-        found["layers"] = partial(paper.layers_svg, story.layers)
-    if story.exemplars:
-        found["exemplars"] = partial(paper.exemplars_svg, story.exemplars)
-    if story.front is not None:
-        found["front"] = partial(paper.front_svg, story.front)
-    if story.importance:
-        found["importance"] = partial(paper.importance_svg, story.importance)
-    return found

@@ -24,6 +24,7 @@ class Entry:
     """The best trial of one scheme.
 
     Attributes:
+        tried: how many trials of the scheme there are, of which this is the best.
         values: the metric by seed; 0 for a network that diverged.
         rank: mean over seeds of its rank among all, 1 for the best.
     """
@@ -32,6 +33,7 @@ class Entry:
     trial: int
     run_id: str
     title: str
+    tried: int
     values: "pd.Series[float]"
     rank: float
 
@@ -44,8 +46,8 @@ class Entry:
 class Pair:
     """Two entries: the paired comparison over their seeds, and its p after Holm's correction."""
 
-    a: str
-    b: str
+    a: Entry
+    b: Entry
     comparison: Comparison
     p: float
 
@@ -107,8 +109,9 @@ def hold_contest(
     if len(best) < 2 or wide.empty:
         return None
     ranks = wide.rank(axis=1, ascending=False).mean()
+    tried = trials[f"params.{axis}"].value_counts()
     entries = [
-        Entry(str(name), int(n), run_id, title, wide[n], float(ranks[n]))
+        Entry(str(name), int(n), run_id, title, int(tried[name]), wide[n], float(ranks[n]))
         for name, n, run_id, title in best[[f"params.{axis}", "trial", "run_id", "title"]].itertuples(index=False)
         if n in wide
     ]
@@ -124,12 +127,12 @@ def _pairs(entries: Sequence[Entry]) -> list[Pair]:
     couples = list(combinations(entries, 2))
     compared = [compare(a.values.to_numpy(), b.values.to_numpy(), (0.0,)) for a, b in couples]
     adjusted = holm([c.p for c in compared])
-    return [Pair(a.name, b.name, c, p) for (a, b), c, p in zip(couples, compared, adjusted, strict=True)]
+    return [Pair(a, b, c, p) for (a, b), c, p in zip(couples, compared, adjusted, strict=True)]
 
 
 def _cliques(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[tuple[int, int]]:
     """First and last place of each longest run of entries that can't be told apart."""
-    differ: Mapping[frozenset[str], bool] = {frozenset((pair.a, pair.b)): pair.differs for pair in pairs}
+    differ: Mapping[frozenset[str], bool] = {frozenset((pair.a.name, pair.b.name)): pair.differs for pair in pairs}
     names = [entry.name for entry in entries]
     runs = []
     for first in range(len(names)):

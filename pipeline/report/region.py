@@ -55,18 +55,22 @@ class Region:
 
     Attributes:
         ranges: one an axis.
-        inside: trials in it. good: those of them that are as good as the best.
+        trials: numbers of those in it. inside: how many these are. good: those of them that are as good as the best.
         all_good: as good anywhere.
         margin: by how much a trial may fall behind the best.
         reason: where the margin comes from, in words.
     """
 
     ranges: list[Range]
-    inside: int
+    trials: frozenset[int]
     good: int
     all_good: int
     margin: float
     reason: str
+
+    @property
+    def inside(self) -> int:
+        return len(self.trials)
 
     @property
     def text(self) -> str:
@@ -101,7 +105,8 @@ def find_region(trials: pd.DataFrame, axes: Sequence[str], objective: str, repli
         inside, key = max(left, key=lambda choice: (good[choice[0]].mean(), good[choice[0]].sum()))
         peeled.add(key)
     ranges = [_range(key, column, inside, key not in peeled) for key, column in columns.items()]
-    return Region(ranges, int(inside.sum()), int(good[inside].sum()), int(good.sum()), margin, reason)
+    numbers = frozenset(ranked["trial"].to_numpy(int)[inside].tolist())
+    return Region(ranges, numbers, int(good[inside].sum()), int(good.sum()), margin, reason)
 
 
 def _margin(ranked: pd.DataFrame, objective: str, replicates: int) -> tuple[float, str]:

@@ -14,7 +14,7 @@ from pipeline.report.exports import trials_table
 from pipeline.report.layers import LayerMap, layer_maps
 from pipeline.report.maps import Map, maps_of
 from pipeline.report.region import Region, find_region
-from pipeline.report.summary import Summary, some_trials, summarise
+from pipeline.report.summary import Row, Summary, some_trials, summarise
 from pipeline.report.trials import Ending, Front, endings_of, front_of
 from pipeline.search import FEWEST_FOR_IMPORTANCE, importances
 from pipeline.statistics import Spread, spread
@@ -33,6 +33,7 @@ class Story:
         confirmed: test accuracy of the winner over fresh seeds, if single networks are on record.
         code: ``{what it needs: lines}`` that apply the best init.
         drawn: trials that are drawn as points.
+        chosen: the best, the median and the worst trial, whose curves and layers are shown; of few trials fewer.
         curves: by metric and then by name, ``step mean low high``.
         missing: by section, why it is not there.
         table: what ``trials.csv`` holds.
@@ -45,6 +46,7 @@ class Story:
     region: Region | None
     code: Mapping[str, str]
     drawn: int
+    chosen: Mapping[str, Row]
     maps: Mapping[str, Map]
     contest: Contest | None
     curves: Mapping[str, Mapping[str, pd.DataFrame]]
@@ -69,7 +71,7 @@ def tell(runs: StudyRuns, top: int) -> Story:
         top: how many of the best trials to list.
     """
     found: dict[str, Any] = dict.fromkeys(("confirmed", "region", "contest", "front"))
-    found |= {"code": {}, "maps": {}, "curves": {}, "layers": [], "importance": {}, "drawn": 0}
+    found |= {"code": {}, "maps": {}, "curves": {}, "layers": [], "importance": {}, "drawn": 0, "chosen": {}}
     missing: dict[str, str] = {}
     summary = summarise(runs, top)
     stored = runs.file(EXEMPLARS)
@@ -92,7 +94,7 @@ def tell(runs: StudyRuns, top: int) -> Story:
         exemplars=exemplars,
         endings=endings_of(runs.states, _diverged(runs.trials)),
         missing=missing,
-        table=trials_table(runs, found["contest"], exemplars),
+        table=trials_table(runs, found["region"], found["front"], found["contest"], exemplars),
         **found,
     )
 
@@ -116,7 +118,8 @@ def _of_trials(runs: StudyRuns, summary: Summary, missing: dict[str, str]) -> di
         few = f"fewer than {FEWEST_FOR_IMPORTANCE} trials can't tell"
         missing["importance"] = few if len(trials) < FEWEST_FOR_IMPORTANCE else "a single axis was searched"
     chosen = _chosen(summary)
-    layers = layer_maps(runs, chosen)
+    titled = {f"{place}: {row.title}": row.run_id for place, row in chosen.items()}
+    layers = layer_maps(runs, titled)
     if not layers:
         missing["layers"] = "the study did not measure effective width or flat fraction"
     return {
@@ -124,21 +127,22 @@ def _of_trials(runs: StudyRuns, summary: Summary, missing: dict[str, str]) -> di
         "code": code_of(runs.config_of(summary.best[0].run_id)),
         "maps": maps,
         "contest": contest,
-        "curves": {metric: {name: runs.curve(run, metric) for name, run in chosen.items()} for metric in CURVES},
+        "curves": {metric: {name: runs.curve(run, metric) for name, run in titled.items()} for metric in CURVES},
         "layers": layers,
         "front": front,
         "importance": importance,
         "drawn": len(dots),
+        "chosen": chosen,
     }
 
 
-def _chosen(summary: Summary) -> dict[str, str]:
-    """The best, the median and the worst trial, ``{title: run id}``; of few trials fewer."""
+def _chosen(summary: Summary) -> dict[str, Row]:
+    """The best, the median and the worst trial; of few trials fewer."""
     rows = {"best": summary.best[0], "median": summary.median, "worst": summary.worst}
-    chosen: dict[str, str] = {}
+    chosen: dict[str, Row] = {}
     for place, row in rows.items():
-        if row.run_id not in chosen.values():
-            chosen[f"{place}: {row.title}"] = row.run_id
+        if row.run_id not in [other.run_id for other in chosen.values()]:
+            chosen[place] = row
     return chosen
 
 

@@ -11,6 +11,7 @@ __all__ = ["Ending", "Front", "endings_of", "front_of"]
 
 AIMS = {"accuracy": "metrics.val/accuracy", "width": "metrics.redundancy/effective_width"}
 FLAT = "metrics.saturation/flat_fraction"
+LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,25 @@ def _undominated(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ending:
-    """A way in which trials ended: how many, why, and some of them."""
+    """A way in which trials ended: how many, why, and some of them: ``(trial, run id)``."""
 
     kind: str
     reason: str
     count: int
-    trials: str
+    some: list[tuple[int, str]]
+
+    @property
+    def trials(self) -> str:
+        """Their numbers, as people read them."""
+        return ", ".join(str(number) for number, _ in self.some) + (", ..." if self.count > len(self.some) else "")
 
 
 def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]") -> list[Ending]:
     """Failed, diverged and pruned trials by reason, the most frequent first.
 
     Args:
-        states: rows ``trial state reason`` of all trials, the state ``finished pruned failed running`` or ``killed``.
+        states: rows ``run_id trial state reason`` of all trials, the state ``finished pruned failed
+            running`` or ``killed``.
         diverged: how many replicates of each finished trial diverged, by trial.
     """
     ended = zip(states["state"].tolist(), states["reason"].tolist(), states["trial"].tolist(), strict=True)
@@ -87,17 +94,14 @@ def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]") -> list[Endin
     many = zip(diverged.index.tolist(), diverged.tolist(), strict=True)
     rows += [("diverged", f"{int(count)} of its replicates", int(trial)) for trial, count in many if count > 0]
     counts = Counter((kind, reason) for kind, reason, _ in rows)
-    return [
-        Ending(kind, reason, count, _some([n for k, r, n in rows if (k, r) == (kind, reason)]))
-        for (kind, reason), count in counts.most_common()
-    ]
+    runs = dict(zip(states["trial"].tolist(), states["run_id"].tolist(), strict=True))
+    found = []
+    for (kind, reason), count in counts.most_common():
+        numbers = sorted(n for k, r, n in rows if (k, r) == (kind, reason))
+        found.append(Ending(kind, reason, count, [(n, str(runs[n])) for n in numbers[:LISTED]]))
+    return found
 
 
 def _general(reason: str) -> str:
     """A reason without its numbers."""
     return re.sub(r"(?<=[ =])\d[\d.e+-]*", "..", reason)
-
-
-def _some(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, sorted(numbers)[:10]))
-    return shown + (", ..." if len(numbers) > 10 else "")

@@ -103,11 +103,12 @@ class Board:
         self._storage.set_trial_state_values(self._ids[number], state, values)
         self.ledger.put(self._storage.get_trial(self._ids[number]))
 
-    def resume(self, number: int) -> None:
+    def resume(self, number: int) -> int:
         """Takes a trial that waits. Under the lock."""
         self._storage.set_trial_user_attr(self._ids[number], OWNER, self.workers.own)
         self._set(number, TrialState.RUNNING)
         self.mine.add(number)
+        return number
 
     def add(self, params: Mapping[str, Any], distributions: Mapping[str, Any], attributes: Mapping[str, Any]) -> int:
         """Makes the next trial, in one write, so that none is ever stored without its values. Under the lock."""
@@ -135,13 +136,16 @@ class Board:
     ) -> bool:
         """Stores a result, if the trial is still this worker's; whether it was."""
         with self.lock:
+            trial = self._storage.get_trial(self._ids[number])
+            own = trial.user_attrs.get(OWNER) == self.workers.own
+            if own and trial.state == TrialState.RUNNING:
+                for key, value in attributes.items():
+                    self._storage.set_trial_user_attr(self._ids[number], key, value)
+                self._set(number, state, values)
+            elif own and trial.state == state:  # the storage went away after it had stored this
+                self.ledger.put(trial)
             self.mine.discard(number)
-            if not self._owned(number):
-                return False
-            for key, value in attributes.items():
-                self._storage.set_trial_user_attr(self._ids[number], key, value)
-            self._set(number, state, values)
-            return True
+            return own and trial.state in (TrialState.RUNNING, state)
 
     def put_back(self) -> None:
         """Gives all that this worker has back, for any to take."""

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 __all__ = ["FileLatch", "Latch", "Lock", "SessionLatch"]
 
@@ -83,9 +84,8 @@ class SessionLatch:
         try:
             session.execute(text(f"SELECT {call}"), {"key": self._key})
             session.close()
-        except BaseException:
-            session.invalidate()  # a session that ends lets go too
-            raise
+        except DBAPIError:  # the server is away: a session that ends lets go too
+            session.invalidate()
 
 
 class Lock:

@@ -1,12 +1,13 @@
 """The Optuna study behind a search: opened or resumed, asked for trials, told results."""
 
-import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,6 +19,8 @@ from pipeline.search.board import Board
 from pipeline.search.identity import check_identity
 from pipeline.search.ledger import Ledger
 from pipeline.search.locks import Lock
+from pipeline.search.objective import Objective
+from pipeline.search.patience import AWAY, Patience, is_away
 from pipeline.search.points import first_points
 from pipeline.search.pruning import SCORE, Pruning, standing
 from pipeline.search.sampler import Suggester, grid_size
@@ -33,10 +36,8 @@ FinishedTrial = FrozenTrial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
-DIVERGED_LOSS = 1e6
-LARGEST_LOSS = 0.999e6
 MODES, TOTAL = "execution", "n_trials"
+PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,16 @@ class Search:
         data_digest: of the data that the study is about.
         joins: whether the number of trials is the study's, if it has been begun, and not the configuration's.
         check: called while others are waited for; what it raises ends the waiting.
+        tell: shows a line to the user, when the storage goes away and when it is back.
     """
 
     def __init__(
-        self, config: Config, data_digest: str = "", joins: bool = False, check: Callable[[], None] = lambda: None
+        self,
+        config: Config,
+        data_digest: str = "",
+        joins: bool = False,
+        check: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config, self._check = config, check
         self.name = study_name(config)
@@ -79,27 +86,34 @@ class Search:
         if not self.axes:
             raise UsageError.of("search.space", config.search.space, "holds no axis that could change anything")
         check_stops(config)
+        self._objective = Objective(config.search.objective)
         self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
         folder = journal_dir(config) / "workers"
         self.storage, self.store = open_storage(config, self.name)
         make_writable(folder, "tracking.dir", config.tracking.dir)
+        self._patiently = Patience(PATIENCE_S, self.store, tell, check)
+        try:
+            self._begin(folder, data_digest, joins)
+        except AWAY as error:
+            if not is_away(error):
+                raise
+            raise self._patiently.too_long(error) from None
+
+    def _begin(self, folder: Path, data_digest: str, joins: bool) -> None:
+        config = self.config
         with self.lock("trials") as lock:
             self._id = self._open()
             check_identity(self.storage, self._id, config, data_digest)
             self.total = self._settled_total(joins)
             self.workers = Workers(self.storage, self._id, folder)
             trials = self.storage.get_all_trials(self._id, deepcopy=False)
-            self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
-            self.pruning = Pruning(config, self._ledger, self._minimize)
+            self._ledger = Ledger(trials, self._objective.minimize, config.search.batch, config.search.history)
+            self.pruning = Pruning(config, self._ledger, self._objective.minimize)
             self.board = Board(self.storage, self._id, self._ledger, self.workers, lock, self.pruning.heard)
             self.board.sync()
 
-    @property
-    def _minimize(self) -> bool:
-        return self.config.search.objective == "val/loss"
-
     def _open(self) -> int:
-        direction = StudyDirection.MINIMIZE if self._minimize else StudyDirection.MAXIMIZE
+        direction = StudyDirection.MINIMIZE if self._objective.minimize else StudyDirection.MAXIMIZE
         try:
             names = {study.study_name: study._study_id for study in self.storage.get_all_studies()}
             if self.name in names:
@@ -126,7 +140,8 @@ class Search:
 
     def close(self) -> None:
         """Leaves the study to others."""
-        self.workers.end()
+        with suppress(*AWAY):  # they will notice
+            self.workers.end()
 
     @property
     def done(self) -> int:
@@ -158,22 +173,26 @@ class Search:
 
     def sync(self) -> None:
         """Takes up what other workers have done, and gives trials of the dead again."""
+        self._patiently(self._synced)
+
+    def _synced(self) -> None:
         with self.board.lock:
             self.board.sync()
 
     def ask(self, count: int = 1) -> list[Asked]:
         """The next trials: ``count``, or as many of them as can be asked for already."""
         numbers: list[int] = []
-        with self.board.lock:
-            self.board.sync()
-            while len(numbers) < count and self.ready():
-                numbers.append(self._resumed() if self.board.waiting else self._new())
+        while len(numbers) < count and (number := self._patiently(self._next)) is not None:
+            numbers.append(number)
         return [self.again(self._ledger[number]) for number in numbers]
 
-    def _resumed(self) -> int:
-        number = self.board.waiting[0]
-        self.board.resume(number)
-        return number
+    def _next(self) -> int | None:
+        """The number of the next trial, which is this worker's now; None if there is none to be had."""
+        with self.board.lock:
+            self.board.sync()
+            if not self.ready():
+                return None
+            return self.board.resume(self.board.waiting[0]) if self.board.waiting else self._new()
 
     def _new(self) -> int:
         drawn = self._suggester.suggest(len(self._ledger), self._ledger.seen())
@@ -191,36 +210,34 @@ class Search:
         if record.verdict is not None:
             attributes["verdict"] = record.verdict.sentence
         if record.pruned:
-            return self.board.end(number, TrialState.PRUNED, None, attributes | {"pruned": record.reason})
-        return self.board.end(number, TrialState.COMPLETE, [self.objective(record)], attributes)
+            attributes["pruned"] = record.reason
+        state = TrialState.PRUNED if record.pruned else TrialState.COMPLETE
+        values = None if record.pruned else [self.objective(record)]
+        return self._patiently(lambda: self.board.end(number, state, values, attributes))
 
     def judged(self, number: int, verdict: Verdict) -> None:
         """Notes the verdict on a trial, where it decides on others."""
         self.pruning.judged(number, verdict)
         if self.config.search.preflight == "prune":
-            self.board.note(number, lambda storage, i: storage.set_trial_user_attr(i, SCORE, standing(verdict)))
+            self._note(number, lambda storage, i: storage.set_trial_user_attr(i, SCORE, standing(verdict)))
 
     def report(self, number: int, stop: Stop, trained: Sequence[MemberRecord]) -> None:
         """Notes how far a trial has come: the mean objective of its replicates at a stop, or that of the last one."""
-        counted = trained[-1:] if self.pruning.by_replicate else trained
-        curves = [member.curves[self.config.search.objective] for member in counted]
-        value = self._finite(float(np.mean([curve[max(curve)] for curve in curves])))
+        value = self._objective.so_far(trained[-1:] if self.pruning.by_replicate else trained)
         self.pruning.report(number, stop.step, value)
-        self.board.note(number, lambda storage, i: storage.set_trial_intermediate_value(i, stop.step, value))
+        self._note(number, lambda storage, i: storage.set_trial_intermediate_value(i, stop.step, value))
+
+    def _note(self, number: int, write: Callable[[BaseStorage, int], None]) -> None:
+        self._patiently(lambda: self.board.note(number, write))
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
-        value = record.mean(self.config.search.objective)
-        return self._finite(math.nan if record.diverged and self._minimize else value)
-
-    def _finite(self, value: float) -> float:
-        if not self._minimize:
-            return value  # a network that diverged has an accuracy of 0
-        return min(value, LARGEST_LOSS) if math.isfinite(value) else DIVERGED_LOSS
+        return self._objective.of(record)
 
     def abandon(self) -> None:
         """Puts trials that were asked for and not told back, so that they are given again."""
-        self.board.put_back()
+        with suppress(*AWAY):  # then others put them back
+            self.board.put_back()
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
@@ -234,6 +251,9 @@ class Search:
 
     def keep_mode(self, structure: str, mode: str) -> str:
         """Settles a mode for good, unless another worker has; returns that which holds."""
+        return self._patiently(lambda: self._kept_mode(structure, mode))
+
+    def _kept_mode(self, structure: str, mode: str) -> str:
         with self.board.lock:
             known = self.modes
             if structure not in known:

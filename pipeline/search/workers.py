@@ -76,11 +76,15 @@ class Workers:
             except Exception:  # the storage is away: what the study does next will say so
                 continue
 
-    def end(self) -> None:
-        """Says that this worker has gone."""
+    def rest(self) -> None:
+        """Ends the thread: there are no trials any more that others could wait for."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+
+    def end(self) -> None:
+        """Says that this worker has gone."""
+        self.rest()
         try:
             self._storage.set_study_user_attr(self._study, PREFIX + self.own, None)
         finally:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.server import is_loopback, ui_server
     from pipeline.tracking.store import Store, open_store
     from pipeline.tracking.subject import Subject, address_of, find_subject
+    from pipeline.tracking.views import newest_views
 
 __all__ = [
     "EXEMPLARS",
@@ -37,6 +38,7 @@ __all__ = [
     "check_store",
     "find_subject",
     "is_loopback",
+    "newest_views",
     "open_store",
     "read_study",
     "register_winner",
@@ -60,6 +62,7 @@ __getattr__ = lazily(
         "address_of": "subject",
         "find_subject": "subject",
         "is_loopback": "server",
+        "newest_views": "views",
         "open_store": "store",
         "read_study": "history",
         "register_winner": "model",

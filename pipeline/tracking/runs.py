@@ -41,6 +41,7 @@ PRUNED = "initlab.pruned"
 REASON = "initlab.pruned_reason"
 NOTE = "mlflow.note.content"
 SHOWN = "initlab.exemplars_of"
+LATER = "; later "
 
 
 def find_parent(store: Store, study: str) -> Run | None:
@@ -50,10 +51,14 @@ def find_parent(store: Store, study: str) -> Run | None:
 
 
 class StudyTracker:
-    """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training."""
+    """The runs of one study. Every method writes at once; a ``Writer`` runs them beside the training.
 
-    def __init__(self, config: Config, study: str, axes: Sequence[str], data: Dataset) -> None:
-        self.config, self.study, self.axes, self.data = config, study, axes, data
+    Args:
+        command: what the user typed, without passwords.
+    """
+
+    def __init__(self, config: Config, study: str, axes: Sequence[str], data: Dataset, command: str = "") -> None:
+        self.config, self.study, self.axes, self.data, self.command = config, study, axes, data, command
         self.parent = ""
 
     @cached_property
@@ -82,17 +87,15 @@ class StudyTracker:
         if found is not None:
             self.parent = found.info.run_id
             client.update_run(self.parent, status="RUNNING")
+            for key, value in self._origin().items():
+                client.set_tag(self.parent, key, also(found.data.tags.get(key, ""), value)[:8000])
             if alone:
                 self._close_stale()
             if "search.axes" not in found.data.params:  # cut off while it was being described
                 self._describe()
             return
         tags = identity_tags("study", self.config, self.study, self.data.digest)
-        tags |= {
-            "mlflow.source.name": "initlab sweep",
-            "mlflow.source.type": "LOCAL",
-            "initlab.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-        }
+        tags |= {"mlflow.source.name": "initlab sweep", "mlflow.source.type": "LOCAL", **self._origin()}
         if commit := git_commit():
             tags["mlflow.source.git.commit"] = commit
         if self.config.study.question:
@@ -100,6 +103,15 @@ class StudyTracker:
         run = client.create_run(self.store.experiment, tags=tags, run_name=self.study)
         self.parent = run.info.run_id
         self._describe()
+
+    def _origin(self) -> dict[str, str]:
+        """What the study's networks come from, as tags."""
+        found = {
+            "initlab.command": self.command,
+            "initlab.commit": git_commit(),
+            "initlab.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        }
+        return {key: value[:8000] for key, value in found.items() if value}
 
     def _describe(self) -> None:
         client = self.store.client
@@ -172,6 +184,12 @@ class StudyTracker:
         running = f"{equals(f'tags.`{PARENT}`', self.parent)} AND attributes.status = 'RUNNING'"
         for run in search(self.store, running):
             self.store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def also(known: str, value: str) -> str:
+    """What is known of a study's origin, and what is added as it goes on under something else."""
+    said = known.split(LATER) if known else []
+    return LATER.join([*said, value]) if value not in said else known
 
 
 def ended(children: pd.DataFrame) -> "pd.Series[bool]":

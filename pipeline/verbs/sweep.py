@@ -25,7 +25,7 @@ def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = 
     """Runs a study to its asked-for number of trials, or says that it has them; then concludes it."""
     check_launch(config)
     data = load_dataset(config)
-    with on_shift(config, data, joins=False) as shift:
+    with on_shift(config, data, "sweep", overrides) as shift:
         if config.launcher.workers and shift.search.done < shift.search.total:
             launch(shift, overrides)
         else:
@@ -71,9 +71,15 @@ def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Datase
     if best is None or not search.config.report.exemplars or tracker.exemplars_of == best.number:
         return
     jobs = exemplar_jobs(search.config_of(best))
-    records = run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept)
+    records = run_jobs(jobs, lambda _: _meanwhile(), kept=Modes(search).kept)
     check_signals()
     tracker.log_exemplars(to_bytes(exemplars_of(jobs, records, data)), best.number)
+
+
+def _meanwhile() -> None:
+    """While others train: what draws is imported, as it is needed next."""
+    check_signals()
+    _ = report.build_report
 
 
 def _register(

@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from pipeline.config import Config
 from pipeline.console import say
 from pipeline.errors import RunError, UsageError
-from pipeline.tracking import is_loopback, ui_address, ui_server
+from pipeline.tracking import is_loopback, newest_views, ui_address, ui_server
 
 __all__ = ["ui"]
+
+NEWEST = 5
 
 
 def ui(config: Config, flags: Sequence[str] = ()) -> int:
     """Serves the UI until it is stopped."""
     _check_port(config.tracking.host, config.tracking.port)
     command, environment = ui_server(config)
+    views = newest_views(config, NEWEST)
+    if views:
+        say("the newest studies, the best trials first:", *[f"  {name}: {address}" for name, address in views.items()])
     say("the MLflow UI; Ctrl-C stops it", ui_address(config))
     if not is_loopback(config.tracking.host):
         say("whoever can reach this address can read, change and delete the runs")

@@ -10,9 +10,9 @@ from pipeline.shift import on_shift
 __all__ = ["worker"]
 
 
-def worker(config: Config, flags: Sequence[str] = ()) -> int:
+def worker(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = ()) -> int:
     """Takes trials until the study has them all; leaves winner and report to ``initlab sweep``."""
-    with on_shift(config, load_dataset(config), joins=True) as shift:
+    with on_shift(config, load_dataset(config), "worker", overrides) as shift:
         shift.run()
         name, total = shift.search.name, shift.search.total
     say(f"study {name}: all {total} trials are there; `initlab sweep` with the same keys concludes it")
