@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage  # what optuna.get_storage makes, with options
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config, config_hash
@@ -21,7 +23,9 @@ __all__ = ["DAMAGED", "damaged", "journal_dir", "lock_of", "open_storage", "stud
 DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
 """What Optuna raises while it replays a journal that isn't one."""
 
-# Several that make the tables of a fresh database at once get in each other's way.
+# Databases whose sessions can hold locks.
+SERVERS = ("postgresql", "mysql", "mariadb")
+# Several that make the tables of a fresh sqlite file at once get in each other's way.
 ATTEMPTS, PAUSE_S = 5, 0.5
 # Seconds for which a writer into sqlite waits for another one.
 PATIENCE_S = 60.0
@@ -50,7 +54,7 @@ def lock_of(
 def _latch(config: Config, storage: BaseStorage, name: str, purpose: str) -> Latch:
     if isinstance(storage, _CachedStorage):
         engine = storage._backend.engine
-        if engine.dialect.name in ("postgresql", "mysql", "mariadb"):
+        if engine.dialect.name in SERVERS:
             return SessionLatch(engine, f"initlab {name} {purpose}")
     place = _file_of(config, storage, name)
     return FileLatch(place.with_name(f"{place.name}.{purpose}.lock"))
@@ -88,7 +92,8 @@ def _open_database(uri: str) -> BaseStorage:
     options = {"connect_args": {"timeout": PATIENCE_S}} if scheme.startswith("sqlite") else {"pool_pre_ping": True}
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _CachedStorage(RDBStorage(uri, engine_kwargs=options))
+            with _sole_maker(uri):
+                return _CachedStorage(RDBStorage(uri, engine_kwargs=options))
         except SQLAlchemyError as error:
             if attempt == ATTEMPTS or ("exist" not in str(error) and "unique" not in str(error).lower()):
                 raise _unopened(scheme, error) from None
@@ -96,6 +101,14 @@ def _open_database(uri: str) -> BaseStorage:
         except Exception as error:  # Optuna's, the driver's, or an import that fails
             raise _unopened(scheme, error) from None
     raise AssertionError
+
+
+def _sole_maker(uri: str) -> AbstractContextManager[object]:
+    """Lets one process at a time make the tables of a server's database."""
+    engine = create_engine(uri, poolclass=NullPool)
+    if engine.dialect.name not in SERVERS:
+        return nullcontext()
+    return Lock(SessionLatch(engine, "initlab tables"))
 
 
 def _unopened(scheme: str, error: Exception) -> UsageError:

@@ -26,6 +26,7 @@ default_permission = READ
 database_uri = postgresql+psycopg://initlab@127.0.0.1:{port}/mlflow_auth
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 300
 """
 
 

@@ -1,6 +1,5 @@
 """A site as these tests know it: where its services are, and commands of the lab on it."""
 
-import json
 import os
 import shutil
 import socket
@@ -12,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+COMPLETE = """SELECT count(*) FROM trials JOIN studies USING (study_id)
+    WHERE study_name = :study AND state = 'COMPLETE'"""
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,21 @@ class Site:
                 start_new_session=True,
             )
 
+    def with_passwords(self) -> list[str]:
+        """Overrides that name storage and server with their passwords."""
+        token, password = self.secrets
+        return [
+            f"search.storage={self.storage.replace('initlab@', f'initlab:{password}@')}",
+            f"tracking.uri={self.tracking.replace('//', f'//lab:{token}@')}",
+        ]
+
     def done(self, study: str) -> int:
-        """How many trials of a study are complete, as `initlab status` tells."""
-        command = [sys.executable, "-P", "-m", "pipeline", "status", "--json", f"search.storage={self.storage}"]
-        shown = subprocess.run(
-            command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False
-        )
-        if shown.returncode:
-            return 0  # there are no tables yet
-        return sum(s["trials"]["COMPLETE"] for s in json.loads(shown.stdout) if s["name"] == study)
+        """How many trials of a study are complete, by the database's own word."""
+        engine = create_engine(self.storage, poolclass=NullPool)
+        with engine.connect() as session:
+            if session.scalar(text("SELECT to_regclass('trials')")) is None:
+                return 0  # there are no tables yet
+            return session.scalar(text(COMPLETE), {"study": study})
 
     def files_with_a_secret(self) -> list[Path]:
         """Files below the working directory that hold a password."""
@@ -74,9 +82,14 @@ class Site:
         return [path for path in files if any(secret.encode() in path.read_bytes() for secret in self.secrets)]
 
     def database_errors(self, since: int = 0) -> list[str]:
-        """What PostgreSQL itself has noted as wrong, behind a length of its log."""
+        """What PostgreSQL itself has noted as wrong, behind a length of its log.
+
+        Left out is the refusal that the MLflow server gets, and hands on as "exists already", when the experiment
+        is made by several at once.
+        """
         lines = self.database_log.read_text()[since:].splitlines()
-        return [line for line in lines if any(word in line for word in ("ERROR:", "FATAL:", "PANIC:"))]
+        wrong = [line for line in lines if any(word in line for word in ("ERROR:", "FATAL:", "PANIC:"))]
+        return [line for line in wrong if "uq_experiments_workspace_name" not in line]
 
 
 def slurm(command: str, *arguments: str) -> str:

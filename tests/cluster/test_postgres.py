@@ -7,9 +7,15 @@ from agreement import Agreement, agreement
 from loopback import Site, wait_until
 from optuna.storages import RDBStorage
 
-TRIALS = 48
+TRIALS = 32
 WHOLE = Agreement(0, 0, 0, 0)
-STUDY = ["study.name=shared", f"search.n_trials={TRIALS}", "search.confirm=2", "trainer.epochs=100"]
+STUDY = [
+    "study.name=shared",
+    f"search.n_trials={TRIALS}",
+    "search.confirm=2",
+    "search.replicates=2",
+    "trainer.epochs=100",
+]
 
 
 def test_four_workers_of_which_one_is_killed(site: Site, figure):

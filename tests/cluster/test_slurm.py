@@ -10,10 +10,10 @@ from agreement import Agreement, agreement
 from loopback import Site, queue, slurm, wait_until
 from optuna.storages import RDBStorage
 
-TRIALS = 48
+TRIALS = 32
 WHOLE = Agreement(0, 0, 0, 0)
 LAUNCH = ["launcher=slurm", "launcher.workers=4", "launcher.cpus_per_task=1", "launcher.partition=low"]
-STUDY = [*LAUNCH, f"search.n_trials={TRIALS}", "search.confirm=2", "trainer.epochs=150"]
+STUDY = [*LAUNCH, f"search.n_trials={TRIALS}", "search.confirm=2", "search.replicates=2", "trainer.epochs=300"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,8 @@ def four_run() -> bool:
 def test_one_of_four_workers_is_preempted_and_put_back(slurm_site: Site, figure):
     site = slurm_site
     started = time.monotonic()
-    sweep = site.start("sweep", *keys(site, "preempted"))
+    # Passwords on the command line: they go no further than to the environment of the jobs.
+    sweep = site.start("sweep", *keys(site, "preempted"), *site.with_passwords())
     wait_until("four jobs run", four_run)
     wait_until("a trial is done", lambda: site.done("preempted") >= 4)
     done = site.done("preempted")
@@ -107,15 +108,14 @@ def test_jobs_that_fail_are_told_of_with_their_words(slurm_site: Site):
     ("overrides", "code", "said"),
     [
         (["launcher.partition=none"], 1, "sbatch: "),
-        (["search.storage=postgresql+psycopg://lab:hunter22@db/x"], 2, "holds a password"),
-        (["tracking.uri=http://lab:hunter22@db:5000"], 2, "holds a password"),
+        (["launcher.workers=0"], 2, "launcher.workers=0: must be greater than or equal to 1"),
+        (["launcher.partition=a b"], 2, "launcher.partition=a b: "),
     ],
 )
 def test_what_slurm_or_the_lab_refuses(slurm_site: Site, overrides, code, said):
     sweep = slurm_site.start("sweep", *keys(slurm_site, "refused"), *overrides)
-    out, errors = sweep.communicate(timeout=100)
+    _, errors = sweep.communicate(timeout=100)
     assert sweep.returncode == code
     assert said in errors
     assert errors.count("\n") == 1
-    assert "hunter22" not in out + errors
     assert code == 1 or list(slurm_site.home.iterdir()) == []
