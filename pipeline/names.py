@@ -8,7 +8,7 @@ from types import MappingProxyType
 from pipeline.config import Config
 from pipeline.init import BIASES, ROLES, WEIGHTS
 
-__all__ = ["run_title", "slug"]
+__all__ = ["counted", "run_title", "slug"]
 
 
 def slug(name: str) -> str:
@@ -17,6 +17,11 @@ def slug(name: str) -> str:
     if safe == name:
         return safe
     return f"{safe or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def run_title(config: Config, swept: Mapping[str, object] = MappingProxyType({})) -> str:

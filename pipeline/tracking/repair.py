@@ -17,6 +17,7 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.errors import RunError
+from pipeline.names import counted
 from pipeline.tracking.children import OWNER, PRUNED, TRIAL, Children, is_whole
 from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage, watched
@@ -83,7 +84,7 @@ class Disagreement:
             "with a run in MLflow that nobody writes": self.unfinished,
             "in MLflow that the search doesn't hold as finished": self.extra,
         }
-        return [f"{len(trials)} trials {what}: {_listed(trials)}" for what, trials in said.items() if trials]
+        return [f"{counted(len(trials), 'trial')} {what}: {_listed(trials)}" for what, trials in said.items() if trials]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pipeline.agreement import outcomes
 from pipeline.config import Config
 from pipeline.console import note, say
 from pipeline.errors import UsageError
+from pipeline.names import counted
 from pipeline.search import put_back_lost, studies
 from pipeline.tracking import Outage, check_store
 
@@ -28,12 +29,13 @@ def _mended(config: Config, study: str) -> list[str]:
     """What was done, in words."""
     lost = put_back_lost(config, study)
     done = tracking.mend(config, study, outcomes(config, study), Outage(config, note))
-    deleted = [f"{count} runs deleted that were {why}" for why, count in done.deleted.items()]
     said = {
-        f"{lost} trials that nobody runs any more are to be given again": lost,
-        f"{done.delivered} runs that waited on disk delivered": done.delivered,
-        **dict.fromkeys(deleted, 1),
-        f"{len(done.damaged)} files that hold no run set aside": len(done.damaged),
-        f"{len(done.missing)} finished trials have no run: `initlab sweep` trains them again": len(done.missing),
+        f"{counted(lost, 'trial')} put back, to be given again, as nobody runs them any more": lost,
+        f"{counted(done.delivered, 'run')} that waited on disk delivered": done.delivered,
+        **{f"{counted(count, 'run')} deleted: {why}": count for why, count in done.deleted.items()},
+        f"{counted(len(done.damaged), 'file')} without a run that can be read set aside": len(done.damaged),
+        f"{counted(len(done.missing), 'finished trial')} without a run, which `initlab sweep` trains again": len(
+            done.missing
+        ),
     }
     return [text for text, count in said.items() if count]
