@@ -23,7 +23,7 @@ from pipeline.runner import Job, check, load_dataset, network
 from pipeline.search import Asked, Search, ends_of, inert_axes
 from pipeline.seeds import confirmation_seeds
 from pipeline.stack import one_thread
-from pipeline.tracking import TrialRun, Writer, check_store
+from pipeline.tracking import TrialRun, Writer, asking_again, check_store
 
 __all__ = ["check_study", "sweep"]
 
@@ -183,7 +183,8 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    written = tracker.outage.patiently(lambda: report.build_report(config, runs))
+    with asking_again():
+        written = tracker.patiently(lambda: report.build_report(config, runs))
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:
