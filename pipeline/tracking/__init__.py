@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeline.lazy import lazily
-from pipeline.tracking.outage import Outage, briefly
+from pipeline.tracking.outage import Outage, asking_again, briefly
 from pipeline.tracking.place import check_store, check_there, store_uri, ui_address
 from pipeline.tracking.spool import Spool, alive_in, new_owner, spool_dir
 from pipeline.tracking.trial import TrialRun
@@ -19,6 +19,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 # A request of which only the answer was lost must not be sent again unseen: it would make a second run.
 # ``Writer`` and ``Outage`` look what is there, and wait longer than MLflow would.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 if TYPE_CHECKING:
     from pipeline.tracking.confirmation import Confirmation
@@ -52,6 +53,7 @@ __all__ = [
     "Writer",
     "address_of",
     "alive_in",
+    "asking_again",
     "briefly",
     "check_store",
     "check_there",

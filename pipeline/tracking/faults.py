@@ -40,6 +40,8 @@ ERRNOS = frozenset(
 )
 # Of SQLite's errors of operation; others, as a table that isn't there, stay.
 SQLITE = re.compile("locked|busy|readonly|disk I/O error|is full|unable to open")
+# Of MLflow's, where it hides what it met: a page of a proxy, a file that is there and didn't come.
+HIDDEN = ("not in a valid JSON format", "Failed to download artifacts from", "failures occurred while downloading")
 # How libraries speak of what the operating system told them; their texts also hold addresses and passwords.
 TOLD = re.compile(
     "connection refused|connection reset|timed out|remote end closed|broken pipe|name or service not known"
@@ -74,8 +76,8 @@ def _is_transient_of_mlflow(error: MlflowException) -> bool:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, requests.RequestException | SQLAlchemyError | OSError):
         return is_transient(cause)
-    # Its code for anything it has no code for stands for 500 as well; a page of a proxy is no answer of MLflow's.
-    return _code(error) in STATUSES - {500} or "not in a valid JSON format" in str(error)
+    # Its code for anything it has no code for stands for 500 as well.
+    return _code(error) in STATUSES - {500} or any(text in str(error) for text in HIDDEN)
 
 
 def _is_transient_of_database(error: SQLAlchemyError) -> bool:

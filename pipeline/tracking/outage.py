@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +15,12 @@ from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.tracking.place import store_uri
 
-__all__ = ["Outage", "briefly", "kept_in", "pauses", "watched"]
+__all__ = ["Outage", "asking_again", "briefly", "kept_in", "pauses", "watched"]
 
 POLL_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Result = TypeVar("Result")
 
@@ -140,6 +143,17 @@ def watched(call: Callable[[], Result]) -> Result:
     if failed:
         raise failed[0]
     return found[0]
+
+
+@contextmanager
+def asking_again(times: int = 2) -> Iterator[None]:
+    """Within it, MLflow sends a request again that fails: for much reading, while nothing is written."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = str(times)
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before
 
 
 def briefly(call: Callable[[], object], seconds: float) -> bool:

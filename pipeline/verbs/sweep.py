@@ -17,6 +17,7 @@ from pipeline.runner import Job, load_dataset, network
 from pipeline.search import Search
 from pipeline.seeds import confirmation_seeds
 from pipeline.shift import on_shift
+from pipeline.tracking import asking_again
 
 __all__ = ["sweep"]
 
@@ -97,7 +98,8 @@ def _register(
 
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
-    written = tracker.outage.patiently(lambda: report.build_report(config, runs))
+    with asking_again():
+        written = tracker.patiently(lambda: report.build_report(config, runs))
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:
