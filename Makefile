@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status repair metrics bench test test-fast test-e2e cluster test-cluster lint format lock clean
+.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status repair metrics bench test test-fast test-e2e test-faults cluster test-cluster lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ $(E2E): $(READY) requirements-e2e.lock
 
 test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; screenshots in e2e-screenshots/)
 	@$(BIN)/pytest tests/e2e $(ARGS)
+
+test-faults: $(READY) ## inject faults and bad input (minutes)
+	@$(BIN)/pytest -s tests/faults $(ARGS)
 
 CLUSTER := $(VENV)/.cluster
 DAEMONS := slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core postgresql

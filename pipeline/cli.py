@@ -101,7 +101,7 @@ VERBS = {
         Verb("compare", "set two or more studies or runs side by side", named="STUDY|RUN_ID ..."),
         # The first question stands for all: their experiments have the same keys, with few exceptions.
         Verb("answers", "answer the seven questions by experiment", base=("experiment=q1",), relays=True),
-        Verb("ui", "serve the MLflow UI on 127.0.0.1"),
+        Verb("ui", "serve the MLflow UI, on 127.0.0.1 unless told otherwise"),
         Verb("open", "print the address of a study or a run in the MLflow UI", ("--browser",), named="STUDY|RUN_ID"),
         Verb(
             "theory",

@@ -29,7 +29,11 @@ def masked(uri: str) -> str:
 
 
 def _place(text: str) -> str:
-    return re.split(r"[?#]", text, maxsplit=1)[0]
+    """Host, port and path; what stands for a port and is no number may be a password that lacks its host."""
+    host, slash, path = re.split(r"[?#]", text, maxsplit=1)[0].partition("/")
+    if not host.startswith("["):
+        host = re.sub(r":(?!\d{1,5}\b)[^,:\s]+", f":{HIDDEN}", host)
+    return host + slash + path
 
 
 def without_passwords(text: str) -> str:

@@ -12,6 +12,7 @@ from pipeline.config import (
     compose,
     config_hash,
     groups,
+    handed_on,
     plain,
     to_yaml,
     with_values,
@@ -215,3 +216,38 @@ def test_the_resolved_configuration_holds_no_password(key):
     text = to_yaml(compose([f"{key}='postgresql+psycopg://me:secret@host:5432/db?sslpassword=secret'"]))
     assert "secret" not in text
     assert f"{key.split('.')[1]}: postgresql+psycopg://me:***@host:5432/db\n" in text
+
+
+def test_code_of_ones_own_needs_to_be_let_in(tmp_path, monkeypatch):
+    (tmp_path / "loud_module.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arms = "+search.space.arm={arms: {a: {model._target_: loud_module.Net}}}"
+    for overrides in (
+        ["model=custom", "model._target_=loud_module.Net"],
+        ["model=custom", "model._target_=torch.nn.Identity", "+model.inner._target_=loud_module.Net"],
+        ["+search.space.model._target_={choices: [loud_module.Net]}"],
+        [arms],
+        ["search.enqueue=[{model._target_: loud_module.Net}]"],
+    ):
+        with pytest.raises(
+            UsageError, match=r"_target_.*: runs code from outside of the lab; .* allow_custom_code=true"
+        ):
+            compose(overrides)
+    with pytest.raises(UsageError, match="allow_custom_code=true"):
+        with_values(compose([]), {"model._target_": "loud_module.Net"})
+    assert not (tmp_path / "imported").exists()
+    assert compose(["model._target_=pipeline.models.MLP"]).model.target == "pipeline.models.MLP"
+
+
+def test_addresses_are_handed_on_through_the_environment():
+    overrides = ["seed=3", "tracking.uri=http://me:secret@host", "search.storage=runs.journal", "study.name='a://b'"]
+    given, variables = handed_on(compose(overrides), overrides)
+    assert given == ["seed=3", "search.storage=runs.journal", "study.name='a://b'"]
+    assert variables == {"MLFLOW_TRACKING_URI": "http://me:secret@host"}
+
+
+def test_the_storage_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("INITLAB_STORAGE", "postgresql://me:secret@host/db")
+    assert compose([]).search.storage == "postgresql://me:secret@host/db"
+    assert compose(["search.storage=null"]).search.storage is None
