@@ -3,10 +3,11 @@
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from agreement import Agreement, agreement
+from agreement import Agreement, agreement, trials_of
 from loopback import Site, queue, slurm, wait_until
 from optuna.storages import RDBStorage
 
@@ -71,12 +72,9 @@ def test_a_signal_to_the_sweep_cancels_the_jobs(slurm_site: Site, figure, number
     assert seconds < 10
     assert errors.count("\n") == 1
     wait_until("no job is left", lambda: not queue(), 60)
-    found = agreement(RDBStorage(site.storage), study, site.tracking, 0)
-    figure(f"{signal.Signals(number).name}: exit {code} after {seconds:.1f} s; {found}")
-    # Begun trials wait for whoever goes on; none counts as running, and what ended is in MLflow.
-    trials = RDBStorage(site.storage).get_all_trials(RDBStorage(site.storage).get_study_id_from_name(study))
-    assert not [trial.number for trial in trials if trial.state.name == "RUNNING"]
-    assert found.different == 0
+    states = Counter(trial.state.name for trial in trials_of(RDBStorage(site.storage), study))
+    figure(f"{signal.Signals(number).name}: exit {code} after {seconds:.1f} s; {dict(states)}")
+    assert states["RUNNING"] == 0  # what was begun waits for whoever goes on
 
 
 def test_a_sweep_that_was_killed_follows_its_jobs_again(slurm_site: Site):
