@@ -1,5 +1,7 @@
 """Studies and runs side by side, through the command, against the stored replicates."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,3 +101,23 @@ def test_a_password_of_the_tracking_server_is_in_no_address():
 
     config = compose(["tracking.uri='http://user:secret@example.org:8080/mlflow/'", *QUICK])
     assert ui_address(config) == "http://example.org:8080/mlflow"
+
+
+def test_the_views_of_the_newest_studies_are_named(two):
+    from pipeline.config import compose
+    from pipeline.tracking import newest_views
+
+    config = compose([f"tracking.dir={two}/mlruns", "tracking.port=5432"])
+    found = newest_views(config, 5)
+    assert set(found) >= {"first", "second"}
+    experiment = client_of(two).get_experiment_by_name("initlab")
+    assert found["first"] == (
+        f"http://127.0.0.1:5432/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=first"
+    )
+    assert len(newest_views(config, 1)) == 1
+    state = json.loads(experiment.tags["mlflow.sharedViewState.first"])
+    sections = [section["name"] for section in state["compareRunSections"]]
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= set(sections)
+    # Each metric of a trial has a section that stands where it is meant to.
+    trial = runs_of(two, "trial")[0]
+    assert {key.rpartition("/")[0] for key in trial.data.metrics} <= set(sections)

@@ -107,7 +107,10 @@ def test_make_ui_serves_the_ui(checkout):
         assert b"<title>MLflow</title>" in page
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=30)
+    assert re.search(
+        rf"  digits-\w+: http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?viewStateShareKey=digits-\w+", said.decode()
+    )
 
 
 def answer(url: str) -> bytes:

@@ -226,8 +226,27 @@ def test_a_single_trial_is_shown_and_what_is_missing_named(quick):
     tracker.end("FINISHED")
     text = " ".join(shown(config, "single")[0].text)
     assert "under way" not in text
-    for says in ("0.900", "one scheme only", "fewer than 20 trials", "no networks to look at", "did not measure"):
+    for says in ("0.900", "one scheme only", "fewer than 20 trials", "no networks to look at", "has values of"):
         assert says in text
+    for claims in ("likely too high", "The worst", "region"):  # a single trial is no winner
+        assert claims not in text
+
+
+def test_if_all_diverged_nothing_is_recommended(quick):
+    config = quick("study.name=diverged")
+    tracker = tracker_of(config, "diverged")
+    nan = float("nan")
+    for number in range(3):
+        curves = {"val/accuracy": {0: 0.1, 16: nan}, "train/loss": {0: 2.0, 16: nan}}
+        member = MemberRecord(0, {"val/accuracy": nan, "test/accuracy": nan}, {}, curves, diverged_step=3)
+        values = {"weight_init.scale": 1.0 + number, "bias_init.value": 0.0}
+        tracker.log([TrialRun(number, config, values, TrialRecord([member]), 0.0, 0.0)])
+    tracker.end("FINISHED")
+    page, _ = shown(config, "diverged")
+    text = " ".join(page.text)
+    for says in ("none of what follows is to be recommended", "no trial ended with finite values", "diverged"):
+        assert says in text
+    assert "None" not in text
 
 
 def test_if_all_were_pruned_or_failed_the_reasons_are_told(quick):

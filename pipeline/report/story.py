@@ -106,9 +106,11 @@ def _of_trials(runs: StudyRuns, summary: Summary, missing: dict[str, str]) -> di
     trials, axes = runs.trials, runs.axes
     dots = some_trials(trials, runs.objective)
     maps, missing["theory"] = maps_of(trials, dots, axes, runs.config)
+    if not maps:
+        missing["maps"] = "no trial ended with finite values"
     front = front_of(trials, dots)
     if front is None:
-        missing["front"] = "the study did not measure effective width and flat fraction"
+        missing["front"] = "no trial has finite values of effective width and flat fraction"
     axis = contest_axis(trials, axes)
     contest = hold_contest(trials, axis, runs.objective, runs.replicate_values) if axis is not None else None
     if contest is None:
@@ -121,7 +123,7 @@ def _of_trials(runs: StudyRuns, summary: Summary, missing: dict[str, str]) -> di
     titled = {f"{place}: {row.title}": row.run_id for place, row in chosen.items()}
     layers = layer_maps(runs, titled)
     if not layers:
-        missing["layers"] = "the study did not measure effective width or flat fraction"
+        missing["layers"] = "none of these trials has values of effective width or flat fraction"
     return {
         "region": find_region(trials, axes, runs.objective, runs.replicates),
         "code": code_of(runs.config_of(summary.best[0].run_id)),

@@ -71,7 +71,7 @@ def summarise(runs: StudyRuns, top: int) -> Summary | None:
     if runs.trials.empty:
         return None
     ranked = rank(runs.trials, runs.objective)
-    accuracy = ranked["metrics.val/accuracy"]
+    accuracy = _metrics(ranked)("val/accuracy")
     weak = ranked[~(accuracy >= WEAK * accuracy.max())]
     return Summary(
         objective=runs.objective,
