@@ -3,17 +3,19 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 __all__ = ["fill", "folder_of", "keep"]
 
 
 def folder_of(uri: str) -> Path | None:
     """The folder that holds a run's artifacts, if it is one of this machine."""
-    repository = get_artifact_repository(uri)
-    return Path(repository.artifact_dir) if isinstance(repository, LocalArtifactRepository) else None
+    if urlsplit(uri).scheme not in ("", "file"):
+        return None  # a server's own, for one, can't even be looked at without the server's address
+    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
 
 
 def keep(uri: str, artifacts: Mapping[str, bytes]) -> None:
