@@ -78,7 +78,7 @@ def test_every_verb_has_help_with_groups_and_keys(verb, capsys):
             "must give logits (rows, 10), gives (2, 1)",
         ),
         (["sweep", "~search.space.weight_init", "~search.space.bias_init"], "search.space"),
-        (["report", "study.name=none"], "study.name=none: no such study"),
+        (["report", "study.name=none"], "tracking.experiment=initlab: no such experiment in the MLflow store"),
     ],
 )
 def test_mistakes_end_with_2_and_one_line(arguments, expected, home, capsys):

@@ -208,8 +208,6 @@ def _check(axis: Axis, config: Config) -> None:
     if axis.arms and axis.key in {key.split(".")[0] for key in known}:
         raise UsageError.of("search.space", axis.key, "is a key already; an axis of arms needs a name of its own")
     seen: dict[str, str] = {}
-    if type(known.get(axis.key)) is int and not (axis.choices or axis.integer):
-        raise UsageError.of(f"search.space.{axis.key}.int", False, "must be true: the key takes whole numbers")
     for end, chosen in _ends(axis, known):
         for key in chosen:
             if key.split(".")[0] in PART_OF_NO_RUN:
@@ -222,6 +220,9 @@ def _check(axis: Axis, config: Config) -> None:
             raise UsageError.of(
                 f"search.space.{axis.key}.arms.{end}", dict(chosen), f"sets the same as the arm {same!r}"
             )
+
+    if type(known.get(axis.key)) is int and not (axis.choices or axis.integer):
+        raise UsageError.of(f"search.space.{axis.key}.int", False, "must be true: the key takes whole numbers")
 
 
 def _ends(axis: Axis, known: Mapping[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -169,7 +169,6 @@ def test_of_a_server(tmp_path, template_store, capsys):
     served.mkdir()
     shutil.copy(template_store, served / "mlflow.db")
     port = free_port()
-    log = (tmp_path / "server.log").open("w")
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
@@ -178,7 +177,10 @@ def test_of_a_server(tmp_path, template_store, capsys):
         str(served / "files"),
     ]
     quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with subprocess.Popen(command, stdout=log, stderr=log, env=quiet, cwd=served) as server:
+    with (
+        (tmp_path / "server.log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=quiet, cwd=served) as server,
+    ):
         try:
             wait_for(f"http://127.0.0.1:{port}/health")
             place = f"tracking.uri=http://me:{PLANTED}@127.0.0.1:{port}"
@@ -188,7 +190,6 @@ def test_of_a_server(tmp_path, template_store, capsys):
                 assert not found_in(done.stdout + done.stderr)
         finally:
             server.terminate()
-    log.close()
     assert not in_files(tmp_path)
     with capsys.disabled():
         print(f"\na password in the address of a server: {len(list(tmp_path.rglob('*')))} files hold no piece of it")
