@@ -93,7 +93,7 @@ def test_a_sweep_that_was_killed_follows_its_jobs_again(slurm_site: Site):
 
 def test_jobs_that_fail_are_told_of_with_their_words(slurm_site: Site):
     site = slurm_site
-    failing = ["launcher.setup=[export MLFLOW_TRACKING_URI=, 'export MLFLOW_TRACKING_PASSWORD=wrong']"]
+    failing = ["launcher.setup=['export MLFLOW_TRACKING_PASSWORD=wrong']"]
     sweep = site.start("sweep", *keys(site, "failing"), *failing)
     out, errors = sweep.communicate(timeout=200)
     assert sweep.returncode == 1
