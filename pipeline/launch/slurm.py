@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +112,27 @@ def submit(
     executor.update_parameters(**_options(launcher, name))
     # Earlier than the user's, which therefore win.
     task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides))
-    os.environ.update(variables)  # sbatch hands its own environment on
     try:
-        jobs = executor.submit_array([task] * launcher.workers)
+        # What sbatch prints is in the error as well.
+        with _environment(variables), redirect_stderr(StringIO()):
+            jobs = executor.submit_array([task] * launcher.workers)
     except Exception as error:  # submitit's, with what sbatch said
         raise RunError(f"sbatch: {' '.join(str(error).split())[:300]}") from None
     job = str(jobs[0].job_id).partition("_")[0]
     (folder / MARK).write_text(f"{job} {launcher.workers}\n")
     return SlurmArray(job, launcher.workers, folder)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """sbatch hands on what it finds in its own, which is this process's."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def submitted_before(folder: Path) -> SlurmArray | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import NullPool, create_engine, text
 
 HERE = Path(__file__).resolve().parent
@@ -59,6 +60,10 @@ class Site:
                 text=True,
                 start_new_session=True,
             )
+
+    def optuna(self) -> BaseStorage:
+        """The storage to read from; no connection to it stays open."""
+        return RDBStorage(self.storage, engine_kwargs={"poolclass": NullPool})
 
     def with_passwords(self) -> list[str]:
         """Overrides that name storage and server with their passwords."""

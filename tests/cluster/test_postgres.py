@@ -6,7 +6,6 @@ from collections import Counter
 
 from agreement import Agreement, agreement, trials_of
 from loopback import Site, wait_until
-from optuna.storages import RDBStorage
 
 TRIALS = 32
 WHOLE = Agreement(0, 0, 0, 0)
@@ -35,7 +34,7 @@ def test_four_workers_of_which_one_is_killed(site: Site, figure):
     codes = [worker.wait(400) for worker in workers]
     assert codes == [0, -signal.SIGKILL, 0, 0]
 
-    states = Counter(trial.state.name for trial in trials_of(RDBStorage(site.storage), "shared"))
+    states = Counter(trial.state.name for trial in trials_of(site.optuna(), "shared"))
     for log in logs:
         assert not any(word in log.read_text() for word in ("Error", "Traceback", "error")), log.read_text()
 
@@ -43,7 +42,7 @@ def test_four_workers_of_which_one_is_killed(site: Site, figure):
     sweep = site.start("sweep", *keys)
     out, said = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, said
-    found = agreement(RDBStorage(site.storage), "shared", site.tracking, TRIALS)
+    found = agreement(site.optuna(), "shared", site.tracking, TRIALS)
     errors = site.database_errors(before)
     figure(
         f"4 workers, one killed after {done} of {TRIALS} trials: {dict(states)}; {found}; {len(errors)} database errors"

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from agreement import Agreement, agreement, trials_of
 from loopback import Site, queue, slurm, wait_until
-from optuna.storages import RDBStorage
 
 TRIALS = 32
 WHOLE = Agreement(0, 0, 0, 0)
@@ -47,7 +46,7 @@ def test_one_of_four_workers_is_preempted_and_put_back(slurm_site: Site, figure)
     job = re.search(r"4 workers as Slurm job (\d+)", out)[1]
     assert len(re.findall(rf"worker {job}_\d was put back in the queue", out)) == 1
     states = slurm("sacct", "--noheader", "--duplicates", "--allocations", "--format=state", f"--jobs={job}").split()
-    found = agreement(RDBStorage(site.storage), "preempted", site.tracking, TRIALS)
+    found = agreement(site.optuna(), "preempted", site.tracking, TRIALS)
     figure(
         f"array of 4 on 2 nodes, one preempted after {done} of {TRIALS} trials and put back: {found}; "
         f"jobs {', '.join(sorted(states))}; {time.monotonic() - started:.0f} s"
@@ -72,7 +71,7 @@ def test_a_signal_to_the_sweep_cancels_the_jobs(slurm_site: Site, figure, number
     assert seconds < 10
     assert errors.count("\n") == 1
     wait_until("no job is left", lambda: not queue(), 60)
-    states = Counter(trial.state.name for trial in trials_of(RDBStorage(site.storage), study))
+    states = Counter(trial.state.name for trial in trials_of(site.optuna(), study))
     figure(f"{signal.Signals(number).name}: exit {code} after {seconds:.1f} s; {dict(states)}")
     assert states["RUNNING"] == 0  # what was begun waits for whoever goes on
 
@@ -88,12 +87,12 @@ def test_a_sweep_that_was_killed_follows_its_jobs_again(slurm_site: Site):
     out, errors = second.communicate(timeout=400)
     assert second.returncode == 0, errors
     assert re.findall(r"as Slurm job (\d+)", out) == sorted(before)
-    assert agreement(RDBStorage(site.storage), "followed", site.tracking, TRIALS) == WHOLE
+    assert agreement(site.optuna(), "followed", site.tracking, TRIALS) == WHOLE
 
 
 def test_jobs_that_fail_are_told_of_with_their_words(slurm_site: Site):
     site = slurm_site
-    failing = ["launcher.setup=[export MLFLOW_TRACKING_URI=, 'export MLFLOW_TRACKING_PASSWORD=wrong']"]
+    failing = ["launcher.setup=['export MLFLOW_TRACKING_PASSWORD=wrong']"]
     sweep = site.start("sweep", *keys(site, "failing"), *failing)
     out, errors = sweep.communicate(timeout=200)
     assert sweep.returncode == 1
