@@ -71,7 +71,8 @@ class StudyRuns:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The study's resolved configuration, as nested dicts."""
-        path = Path(self.store.client.download_artifacts(self.parent.info.run_id, "config.yaml"))
+        path = self.file("config.yaml")
+        assert path is not None  # written as the study begins
         tree: dict[str, Any] = yaml.safe_load(path.read_text())
         return tree
 
@@ -147,7 +148,13 @@ class StudyRuns:
         return replace(self, parent=self.store.client.get_run(self.parent.info.run_id))
 
     def file(self, name: str) -> Path | None:
-        """A file of the study's own run, None if it has none of that name."""
+        """A file of the study's own run, None if it has none of that name.
+
+        Where it lies if that is this machine: MLflow would copy it, and keep a thread for that.
+        """
+        folder = folder_of(self.parent.info.artifact_uri)
+        if folder is not None:
+            return path if (path := folder / name).is_file() else None
         client, run_id = self.store.client, self.parent.info.run_id
         if name not in {entry.path for entry in client.list_artifacts(run_id)}:
             return None
