@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pipeline import report, tracking
 from pipeline.config import Config
@@ -86,11 +86,10 @@ def _search(search: Search, late: Late) -> None:
     """Runs the trials; MLflow is written beside them."""
     modes = Modes(search)
     with one_thread(), _pool(search, modes) as pool:
-        if search.done:
-            late.resume()  # else the writer begins it: making a fresh store takes seconds
+        # A fresh study the writer begins: making a store takes seconds.
+        missing = late.resume() if search.done else ()
         with late.writer() as writer, progress(search.total, search.done, "trials") as bar:
-            if search.done:
-                _log_missing(search, late.tracker, writer, modes)
+            _log_missing(search, missing, writer, modes)
 
             def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
                 _log(search, writer, asked, record, started)
@@ -114,10 +113,9 @@ def _say_notes(speak: Callable[[str], None] = say) -> None:
         speak(f"note: {notes.pop(0)}")
 
 
-def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer, modes: Modes) -> None:
+def _log_missing(search: Search, numbers: Collection[int], writer: Writer, modes: Modes) -> None:
     """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
-    logged = tracker.logged()
-    missing = [trial for trial in search.finished if trial.number not in logged]
+    missing = [trial for trial in search.finished if trial.number in numbers]
     if missing:
         say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
     for trial in missing:
