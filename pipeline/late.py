@@ -10,8 +10,8 @@ from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, spool_di
 
 __all__ = ["Late"]
 
-# Seconds that a study which fails or is stopped leaves the store to note it.
-CLOSE_S = 2.0
+# Seconds that a study which fails or is stopped leaves the store to note it, and one that is away.
+CLOSE_S, CLOSE_AWAY_S = 2.0, 0.5
 
 
 class Late:
@@ -25,6 +25,7 @@ class Late:
     def __init__(self, search: Search, data: Dataset, command: str, tell: Callable[[str], None]) -> None:
         self._search, self._data, self._command, self._tell = search, data, command, tell
         self.owner = search.workers.own
+        self._spool = Spool(spool_dir(search.config, search.name) / self.owner)
         self.outage = Outage(search.config, tell)
 
     @cached_property
@@ -37,10 +38,14 @@ class Late:
 
     def writer(self) -> Writer:
         """Writes the trials' runs beside the training."""
-        return Writer(self, Spool(spool_dir(self._search.config, self._search.name) / self.owner), self.outage)
+        return Writer(self, self._spool, self.outage)
 
-    def resume(self) -> None:
-        """Takes up a study that has trials, and mends what a crash has left of its runs."""
+    def resume(self) -> tuple[int, ...]:
+        """Takes up a study that has trials, and mends what a crash has left of its runs.
+
+        Returns:
+            The finished trials that MLflow lacks, and whose runs wait nowhere.
+        """
         self.tracker.patiently(self.begin)
         search = self._search
         mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
@@ -50,11 +55,13 @@ class Late:
             self._tell(f"{path} waits on: the store takes other runs, and not this one")
         for path in mended.damaged:
             self._tell(f"{path} holds no run that can be read; it is left there")
+        return mended.missing
 
     def close(self, status: str) -> None:
         """Closes the study's own run if it was begun, without waiting long for the store."""
         if "tracker" in vars(self) and self.tracker.parent:
-            briefly(lambda: self.tracker.close(status), CLOSE_S)
+            away = bool(self._spool.files())  # the writer would not have left any
+            briefly(lambda: self.tracker.close(status), CLOSE_AWAY_S if away else CLOSE_S)
 
     @property
     def at_once(self) -> int:

@@ -21,7 +21,7 @@ from pipeline.pool import Pool
 from pipeline.provenance import command_line
 from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
-from pipeline.search import Asked, FinishedTrial, Search, check_search, ends_of, inert_axes
+from pipeline.search import Asked, Search, check_search, ends_of, inert_axes
 from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, check_store
 
@@ -104,8 +104,7 @@ class Shift:
         with one_thread(), self._pool() as pool:
             search.workers.start()
             if search.done:
-                self.late.resume()  # else the writer begins it: making a fresh store takes seconds
-                self.catch_up()
+                self.catch_up()  # else the writer begins it: making a fresh store takes seconds
             with self.late.writer() as writer, progress(search.total, search.done, "trials") as bar:
 
                 def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
@@ -135,33 +134,34 @@ class Shift:
         usual = Job(search.config, search.config.seed)
         return Pool(workers, search.done < search.total and workers > 1 and self.modes.of(usual).mode == "native")
 
-    def catch_up(self) -> None:
-        """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
+    def catch_up(self) -> list[int]:
+        """Mends what a crash has left in MLflow; finished trials that it lacks are trained again, to the same numbers.
+
+        Returns:
+            Those that others who are at work have yet to write.
+        """
         with self.search.lock("tracking"):
-            missing = self._missing()
-            if missing:
-                say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
-            for trial in missing:
+            others = self.search.workers.others()  # before MLflow is read: who leaves meanwhile has written all
+            numbers = self.late.resume()
+            missing = [trial for trial in self.search.finished if trial.number in numbers]
+            theirs = [trial.number for trial in missing if trial.user_attrs.get("owner") in others]
+            again = [trial for trial in missing if trial.number not in theirs]
+            if again:
+                say(f"{len(again)} finished trials are not in MLflow; training them again to log them")
+            for trial in again:
                 started = time.time()
-                again = train_again(self.search, trial, self.modes)
-                run = self._tracked(self.search.again(trial), again, started)
+                record = train_again(self.search, trial, self.modes)
+                run = self._tracked(self.search.again(trial), record, started)
                 self.tracker.patiently(partial(self.tracker.log, [run]))
                 check_signals()
-
-    def _missing(self) -> list[FinishedTrial]:
-        """Trials that are not in MLflow and that nobody who is alive will write."""
-        others = self.search.workers.others()
-        logged = self.tracker.logged()
-        mine = [trial for trial in self.search.finished if trial.number not in logged]
-        return [trial for trial in mine if trial.user_attrs.get("owner") not in others]
+        return theirs
 
     def wait_for_others(self) -> None:
         """Until MLflow holds all trials of the study."""
         own = self.search.workers.own
         if all(trial.user_attrs.get("owner") == own for trial in self.search.finished):
             return
-        while {trial.number for trial in self.search.finished} - self.tracker.logged():
-            self.catch_up()
+        while self.catch_up():
             check_signals()
             time.sleep(PAUSE_S)
 

@@ -4,9 +4,11 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import SMALL
 
 from pipeline.config import compose
-from pipeline.tracking import StudyTracker, read_study
+from pipeline.search import Search
+from pipeline.tracking import Outcome, StudyTracker, compare, read_study
 from pipeline.tracking.reading import _rows, _runs, children_of
 from pipeline.tracking.runs import find_parent
 from pipeline.tracking.store import open_store
@@ -80,12 +82,14 @@ def test_replicates_are_read_where_they_lie(small_study):
     assert means.tolist() == pytest.approx(runs.trials["metrics.test/accuracy"].tolist(), abs=1e-12)
 
 
-def test_a_tracker_knows_what_it_has_logged(small_study, tmp_path, digits):
+def test_mlflow_holds_what_the_search_holds(small_study, tmp_path, digits):
     shutil.copytree(small_study, tmp_path / "copy")
-    tracker = StudyTracker(compose([f"tracking.dir={tmp_path}/copy/mlruns"]), "small", [], digits)
-    tracker.begin()
-    assert tracker.logged() == set(range(8))
-    another = StudyTracker(tracker.config, "another", [], digits)
-    another.begin()
-    assert another.logged() == set()
-    assert read_study(tracker.config, "another").trials.empty
+    config = compose([*SMALL, f"tracking.dir={tmp_path}/copy/mlruns"])
+    search = Search(config, digits.digest)
+    held = {trial.number: Outcome(False, trial.value) for trial in search.finished}
+    search.close()
+    assert sorted(held) == list(range(8))
+    assert not compare(config, "small", lambda: held)
+    StudyTracker(config, "another", [], digits).begin()
+    assert compare(config, "another", lambda: held).missing == tuple(range(8))
+    assert read_study(config, "another").trials.empty

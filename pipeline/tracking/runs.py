@@ -15,7 +15,7 @@ from pipeline.data import Dataset
 from pipeline.provenance import git_commit, versions
 from pipeline.records import TrialRecord
 from pipeline.tracking.artifacts import fill
-from pipeline.tracking.children import PRUNED, TRIAL, Children, is_whole
+from pipeline.tracking.children import PRUNED, TRIAL, Children
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
     EXEMPLARS,
@@ -31,7 +31,7 @@ from pipeline.tracking.entities import (
 from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage, watched
 from pipeline.tracking.prepared import finished
-from pipeline.tracking.reading import children_of, equals, search
+from pipeline.tracking.reading import equals, search
 from pipeline.tracking.spool import alive_in, new_owner, spool_dir
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.trial import TrialRun
@@ -172,12 +172,6 @@ class StudyTracker:
     def patiently(self, call: Callable[[], Result]) -> Result:
         """What a call gives that needs the store; it is repeated while that is away."""
         return self.outage.patiently(lambda: watched(call))
-
-    def logged(self) -> set[int]:
-        """Numbers of the trials that have a whole child run, finished or pruned."""
-        children = self.patiently(lambda: children_of(self.store, self.parent, ["tags"]))
-        whole = [is_whole(status, of) for status, of in zip(children["status"], pruned(children), strict=True)]
-        return set(trial_numbers(children[whole]).tolist())
 
     def log_confirmation(self, confirmation: Confirmation, record: TrialRecord) -> None:
         """What became of the winner on fresh seeds, on the parent."""

@@ -134,7 +134,7 @@ class Writer:
         """Ends the thread; returns what is said of the runs that it hasn't written."""
         self._ending = True
         self._notify()
-        if not self._away:
+        if not self._away and time.monotonic() < self._moved + STALL_S:
             self._thread.join(GRACE_S)
         self._stop = True
         self._notify()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.config import Config
-from pipeline.console import progress, say, table
+from pipeline.console import note, progress, say, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.names import run_title
@@ -32,7 +32,7 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
             bar.update(done)
 
         (record,) = run_jobs([job], on_progress)
-        run_id = track_single(config, data, record, verdict, started, Outage(config, say))
+        run_id = track_single(config, data, record, verdict, started, Outage(config, note))
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
     if record.diverged_step is not None:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -175,8 +176,6 @@ def test_the_run_of_a_single_training_waits_for_the_server(lab, server, proxy):
 
 
 def trainings(database):
-    import sqlite3
-
     connection = sqlite3.connect(database)
     try:
         return connection.execute(
