@@ -84,3 +84,18 @@ def test_an_error_within_lets_go(tmp_path):
     with pytest.raises(ZeroDivisionError), lock:
         _ = 1 / 0
     assert lock.take()
+
+
+def test_who_closes_is_not_cut_short_by_the_signal_that_came(tmp_path):
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    held = FileLatch(tmp_path / "x")
+    held.take()
+    lock = Lock(FileLatch(tmp_path / "x"), stopped)
+    with pytest.raises(KeyboardInterrupt), lock:
+        pass
+    threading.Timer(0.2, held.let_go).start()
+    with lock.closing():
+        assert not held.take()
+    assert held.take()

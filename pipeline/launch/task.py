@@ -65,12 +65,12 @@ class Task:
 
 
 def _wait(process: "subprocess.Popen[bytes]", told: list[int]) -> int:
-    """The worker's exit code; it is told to stop as soon as this process is."""
+    """The worker's exit code. SIGTERM reaches it from Slurm; SIGUSR2 is handed on as that, once."""
     asked = False
     while True:
         try:
             return process.wait(POLL_S)
         except subprocess.TimeoutExpired:
-            if told and not asked:
+            if signal.SIGUSR2 in told and not asked:
                 process.terminate()
                 asked = True

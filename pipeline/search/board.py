@@ -149,7 +149,7 @@ class Board:
 
     def put_back(self) -> None:
         """Gives all that this worker has back, for any to take."""
-        with self.lock:
+        with self.lock.closing():
             mine, self.mine = self.mine, set()
             for number in mine:
                 if self._owned(number):

@@ -10,7 +10,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -121,12 +122,24 @@ class Lock:
             self._threads.release()
 
     def __enter__(self) -> "Lock":
+        self._wait(self._check)
+        return self
+
+    def _wait(self, check: Callable[[], None]) -> None:
         pause = FIRST_WAIT_S
         while not self.take():
-            self._check()
+            check()
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_WAIT_S)
-        return self
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """The same for what a worker does as it ends, which the signal that ended it must not cut short."""
+        self._wait(lambda: None)
+        try:
+            yield
+        finally:
+            self.let_go()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

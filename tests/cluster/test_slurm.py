@@ -73,7 +73,8 @@ def test_a_signal_to_the_sweep_cancels_the_jobs(slurm_site: Site, figure, number
     wait_until("no job is left", lambda: not queue(), 60)
     states = Counter(trial.state.name for trial in trials_of(site.optuna(), study))
     figure(f"{signal.Signals(number).name}: exit {code} after {seconds:.1f} s; {dict(states)}")
-    assert states["RUNNING"] == 0  # what was begun waits for whoever goes on
+    # What was begun waits for whoever goes on.
+    assert states["RUNNING"] == 0, "\n".join(log.read_text() for log in site.home.glob("mlruns/workers/*/*_log.*"))
 
 
 def test_a_sweep_that_was_killed_follows_its_jobs_again(slurm_site: Site):
