@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e test-faults lint format lock clean
+.PHONY: help install sweep worker train diagnose symmetry answers report compare open ui theory status metrics bench test test-fast test-e2e test-faults lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(READY): requirements.lock pyproject.toml
 
 sweep: $(READY) ## search init scale and bias value on digits, track every run, write the report
 	@$(BIN)/initlab sweep $(ARGS)
+
+worker: $(READY) ## join a study: train its trials beside those who work on it already
+	@$(BIN)/initlab worker $(ARGS)
 
 train: $(READY) ## train one network and log its run
 	@$(BIN)/initlab train $(ARGS)

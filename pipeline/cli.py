@@ -82,6 +82,7 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb("sweep", "search init scale and bias value, confirm the winner, write the report", computes=True),
+        Verb("worker", "join a study: train its trials beside those who work on it already", computes=True),
         Verb("train", "train one network and log its run", computes=True),
         Verb("diagnose", "the verdict on one network and its data, before training", ("--json",), computes=True),
         Verb(

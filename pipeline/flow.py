@@ -32,6 +32,8 @@ __all__ = ["Flow", "Modes", "train_again"]
 
 # Stacks handed out for each core: the one that it trains, and the next.
 AHEAD = 2
+# Seconds between two looks at what other workers have done: while there is work here, and while it may rest on theirs.
+WITH_WORK_S, WITHOUT_S = 1.0, 0.2
 
 
 class Modes:
@@ -45,12 +47,14 @@ class Modes:
         return self.known.get(self._key(job))
 
     def of(self, job: Job) -> Choice:
-        """Settles it."""
+        """Settles it, unless another worker has."""
+        key = self._key(job)
+        if key not in self.known:
+            self.known |= self.search.modes
         choice = choice_of(job, self.kept(job))
-        if self._key(job) not in self.known:
-            self.search.keep_mode(self._key(job), choice.mode)
-            self.known[self._key(job)] = choice.mode
-        return choice
+        if key not in self.known:
+            self.known[key] = self.search.keep_mode(key, choice.mode)
+        return choice if choice.mode == self.known[key] else choice_of(job, self.known[key])
 
     def _key(self, job: Job) -> str:
         return hashlib.sha256(job.structure.encode()).hexdigest()[:12]
@@ -109,20 +113,28 @@ class Flow:
         self.ready: list[_Trial] = []
         self.held: list[_Trial] = []
         self.running: dict[Future[Any], tuple[list[_Trial], list[float]]] = {}
+        self._heard = 0.0  # when it last looked at what other workers have done
 
     @property
     def share(self) -> int:
         """Trials of a stack: those that may be under way, shared out."""
-        return -(-self.search.under_way // (AHEAD * self.pool.workers))
+        return -(-self.search.under_way // (AHEAD * self.pool.workers * (1 + len(self.search.others))))
 
     def run(self) -> None:
-        """Until the search has all its trials."""
+        """Until the search has all its trials, whoever trains them."""
         while self.search.done < self.search.total:
             self._ask()
             self._hand_out()
-            if not (self.running or self.ready):
-                raise RunError(f"the study {self.search.name!r} has trials that nobody runs; give the command again")
+            if not (self.running or self.ready or self.search.others):
+                self._hear()
+                if not (self.search.ready() or self.search.others or self.search.done >= self.search.total):
+                    stuck = f"the study {self.search.name!r} has trials that nobody runs; give the command again"
+                    raise RunError(stuck)
             self._collect()
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+        self.search.sync()
 
     @property
     def _more_to_ask(self) -> bool:
@@ -131,9 +143,14 @@ class Flow:
     def _ask(self) -> None:
         """As many trials as the cores are to have at hand; one after the other, so that none waits for all."""
         while self._more_to_ask:
-            (asked,) = self.search.ask(1)
-            seeds = replicate_seeds(asked.config.seed, self.replicates)
-            self.ready.append(_Trial(asked, [Job(asked.config, seed) for seed in seeds], stops_of(asked.config)))
+            asked = self.search.ask(1)
+            self.ready += [self._begun(one) for one in asked]
+            if not asked:  # another worker was quicker
+                return
+
+    def _begun(self, asked: Asked) -> _Trial:
+        seeds = replicate_seeds(asked.config.seed, self.replicates)
+        return _Trial(asked, [Job(asked.config, seed) for seed in seeds], stops_of(asked.config))
 
     def _hand_out(self) -> None:
         while self.ready and len(self.running) < AHEAD * self.pool.workers:
@@ -161,7 +178,11 @@ class Flow:
 
     def _collect(self) -> None:
         done, _ = wait(self.running, POLL_S, FIRST_COMPLETED)
+        if not self.running:
+            time.sleep(POLL_S)
         check_signals()
+        if time.monotonic() - self._heard > (WITH_WORK_S if self.running and not self.held else WITHOUT_S):
+            self._hear()
         for future in sorted(done, key=lambda f: self.running[f][0][0].asked.number):
             trials, _ = self.running[future]
             outcomes: list[Outcome] = future.result()
@@ -185,7 +206,7 @@ class Flow:
             trained = trial.records + [member.seen.records[0] for member in trial.paused]
             self.search.report(trial.asked.number, stop, trained)
         elif trial.verdict is not None:
-            self.pruning.judged(trial.asked.number, trial.verdict)
+            self.search.judged(trial.asked.number, trial.verdict)
         self.held.append(trial)
 
     def _judge(self) -> None:
@@ -211,8 +232,8 @@ class Flow:
 
     def _tell(self, trial: _Trial) -> None:
         record = TrialRecord(trial.records, trial.verdict, trial.reason)
-        self.search.tell(trial.asked.number, record)
-        self.on_told(trial.asked, record, trial.started)
+        if self.search.tell(trial.asked.number, record):
+            self.on_told(trial.asked, record, trial.started)
 
 
 def train_again(search: Search, trial: FinishedTrial, modes: Modes) -> TrialRecord:

@@ -8,7 +8,6 @@ import time
 import pandas as pd
 import pytest
 from conftest import run_command
-from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 STUDY = ["trainer.epochs=2", "search.replicates=2", "model.width=8", "search.space.model.depth.choices=[1]"]
@@ -20,18 +19,16 @@ ANSWERS = ["answers", "report.questions=[q1,q2]", "report.answers=out", "dataset
 def test_signals_reach_the_children(home, number, code):
     command = [sys.executable, "-m", "pipeline", *ANSWERS, "trainer.epochs=3000"]
     process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    locks = home / "mlruns" / "optuna"
+    workers = home / "mlruns" / "optuna" / "workers"
     for _ in range(600):
-        if len(list(locks.glob("*.lock"))) == 2:
+        if len(list(workers.glob("*.alive"))) == 2:
             break
         time.sleep(0.1)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert errors.count("\n") == 1
-    for lock in locks.glob("*.lock"):  # no child is left that holds its study
-        with FileLock(lock, timeout=0):
-            pass
+    assert not list(workers.glob("*.alive"))  # no child is left at work
 
 
 @pytest.mark.slow

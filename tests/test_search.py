@@ -211,12 +211,22 @@ def test_other_data_under_the_same_name_are_refused(quick):
         Search(quick("study.name=a"), "digest two")
 
 
-def test_one_process_at_a_time(quick):
-    first = Search(quick("study.name=a"))
-    with pytest.raises(RunError, match="'a' is being run by another process"):
-        Search(quick("study.name=a"))
-    first.close()
-    Search(quick("study.name=a")).close()
+def test_two_who_share_a_study_get_different_trials(quick):
+    config = quick("search=random", "study.name=shared", "search.n_trials=12")
+    alone = run(quick("search=random", "study.name=alone"), 12)
+    first, second = Search(config), Search(config)
+    seen = {}
+    while first.done < 12:
+        for search in (first, second):
+            for asked in search.ask(2):
+                assert asked.number not in seen
+                seen[asked.number] = asked.values
+                assert search.tell(asked.number, made_up(asked.values))
+            first.sync()
+    assert [seen[number] for number in range(12)] == alone
+    second.sync()
+    assert [t.number for t in second.finished] == [t.number for t in first.finished] == list(range(12))
+    assert first.best.number == second.best.number
 
 
 def test_a_finite_loss_is_always_better_than_divergence(quick):

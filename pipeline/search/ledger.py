@@ -72,6 +72,11 @@ class Ledger:
             self._ended += 1
 
     @property
+    def open(self) -> list[int]:
+        """Numbers of the trials that have not ended."""
+        return [n for n in range(self._ended, len(self.trials)) if not self.trials[n].state.is_finished()]
+
+    @property
     def visible(self) -> int:
         """Trials below this number are those whose results the next trial rests on."""
         return self.visible_to(len(self.trials))

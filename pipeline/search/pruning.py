@@ -63,8 +63,17 @@ class Pruning:
             for step, value in trial.intermediate_values.items():
                 self.report(trial.number, step, value)
 
+    def heard(self, trial: FrozenTrial) -> None:
+        """Takes up how far a trial of another worker has come."""
+        if SCORE in trial.user_attrs:
+            self._scores[trial.number] = trial.user_attrs[SCORE]
+        for step, value in trial.intermediate_values.items():
+            self.report(trial.number, step, value)
+
     def report(self, number: int, step: int, value: float) -> None:
-        """The objective of a trial at a stop."""
+        """The objective of a trial at a stop; a trial that was cut off comes there again, with the same."""
+        if step in self._values.get(number, {}):
+            return
         self._values.setdefault(number, {})[step] = value
         if self.kind == "halving" and step in self._at:
             rung = self._rungs[step]

@@ -1,21 +1,30 @@
-"""Where an Optuna study is kept, under which name, and who may run it."""
+"""Where an Optuna study is kept, under which name, and the locks of those who work on it."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage  # what optuna.get_storage makes, with options
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config, config_hash
 from pipeline.errors import RunError, UsageError
 from pipeline.folders import unwritable
 from pipeline.names import slug
 from pipeline.search.journal import Journal
+from pipeline.search.locks import FileLatch, Latch, Lock, SessionLatch
 
-__all__ = ["DAMAGED", "damaged", "held_lock", "journal_dir", "open_storage", "study_name"]
+__all__ = ["DAMAGED", "damaged", "journal_dir", "lock_of", "open_storage", "study_name"]
 
 DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
 """What Optuna raises while it replays a journal that isn't one."""
+
+# Several that make the tables of a fresh database at once get in each other's way.
+ATTEMPTS, PAUSE_S = 5, 0.5
+# Seconds for which a writer into sqlite waits for another one.
+PATIENCE_S = 60.0
 
 
 def study_name(config: Config) -> str:
@@ -27,29 +36,38 @@ def study_name(config: Config) -> str:
     return config.study.name or f"{question}{config.dataset.name}-{config_hash(config)}"
 
 
-def held_lock(config: Config, name: str) -> FileLock:
-    """One process at a time: two would take each other's running trials for lost ones."""
-    folder = journal_dir(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{slug(name)}.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"the study {name!r} is being run by another process; wait for it, or stop it") from None
-    except OSError as error:
-        raise unwritable("tracking.dir", config.tracking.dir, error) from None
-    return lock
+def lock_of(config: Config, storage: BaseStorage, purpose: str, check: Callable[[], None] = lambda: None) -> Lock:
+    """A lock that all who work on a study share, wherever they are.
+
+    Args:
+        check: called while it is waited for.
+    """
+    name = study_name(config)
+    return Lock(_latch(config, storage, name, purpose), check)
+
+
+def _latch(config: Config, storage: BaseStorage, name: str, purpose: str) -> Latch:
+    if isinstance(storage, _CachedStorage):
+        engine = storage._backend.engine
+        if engine.dialect.name in ("postgresql", "mysql", "mariadb"):
+            return SessionLatch(engine, f"initlab {name} {purpose}")
+    place = _file_of(config, storage, name)
+    return FileLatch(place.with_name(f"{place.name}.{purpose}.lock"))
+
+
+def _file_of(config: Config, storage: BaseStorage, name: str) -> Path:
+    """The file beside which a lock's file is made."""
+    own = journal_dir(config) / f"{slug(name)}.journal"
+    if isinstance(storage, _CachedStorage):
+        database = storage._backend.engine.url.database
+        return Path(f"{database}.{slug(name)}") if database and Path(database).is_file() else own
+    return Path(config.search.storage) if config.search.storage is not None else own
 
 
 def open_storage(config: Config, name: str) -> tuple[BaseStorage, str]:
     given = config.search.storage
     if given is not None and "://" in given:
-        try:
-            return RDBStorage(given), given.split("://")[0]
-        except Exception as error:  # SQLAlchemy's, the driver's, or an import that fails
-            reason = type(error).__name__
-            scheme = given.split("://")[0]
-            raise UsageError(f"search.storage={scheme}://...: can't be opened ({reason})") from None
+        return _open_database(given), given.split("://")[0]
     path = Path(given) if given is not None else journal_dir(config) / f"{slug(name)}.journal"
     if path.is_dir():
         raise UsageError.of("search.storage", path, "is a folder; it must be a journal file or a database URL")
@@ -57,9 +75,30 @@ def open_storage(config: Config, name: str) -> tuple[BaseStorage, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(Journal(path)), str(path)
     except OSError as error:
+        if given is None:
+            raise unwritable("tracking.dir", config.tracking.dir, error) from None
         raise UsageError.of("search.storage", path, f"can't be opened ({error.strerror})") from None
     except DAMAGED:
         raise damaged(path) from None
+
+
+def _open_database(uri: str) -> BaseStorage:
+    scheme = uri.split("://")[0]
+    options = {"connect_args": {"timeout": PATIENCE_S}} if scheme.startswith("sqlite") else {"pool_pre_ping": True}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _CachedStorage(RDBStorage(uri, engine_kwargs=options))
+        except SQLAlchemyError as error:
+            if attempt == ATTEMPTS or ("exist" not in str(error) and "unique" not in str(error).lower()):
+                raise _unopened(scheme, error) from None
+            time.sleep(PAUSE_S)
+        except Exception as error:  # Optuna's, the driver's, or an import that fails
+            raise _unopened(scheme, error) from None
+    raise AssertionError
+
+
+def _unopened(scheme: str, error: Exception) -> UsageError:
+    return UsageError(f"search.storage={scheme}://...: can't be opened ({type(error).__name__})")
 
 
 def damaged(store: object) -> RunError:

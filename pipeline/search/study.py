@@ -1,27 +1,30 @@
 """The Optuna study behind a search: opened or resumed, asked for trials, told results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config, with_values
-from pipeline.errors import RunError, UsageError
-from pipeline.records import MemberRecord, TrialRecord
+from pipeline.errors import UsageError
+from pipeline.folders import make_writable
+from pipeline.records import MemberRecord, TrialRecord, Verdict
+from pipeline.search.board import Board
 from pipeline.search.identity import check_identity
 from pipeline.search.ledger import Ledger
+from pipeline.search.locks import Lock
 from pipeline.search.points import first_points
 from pipeline.search.pruning import SCORE, Pruning, standing
 from pipeline.search.sampler import Suggester, grid_size
 from pipeline.search.space import Axis, axes_of, settings
 from pipeline.search.stops import Stop, check_stops
-from pipeline.search.storage import DAMAGED, damaged, held_lock, open_storage, study_name
+from pipeline.search.storage import DAMAGED, damaged, journal_dir, lock_of, open_storage, study_name
+from pipeline.search.workers import Workers
 
 __all__ = ["Asked", "FinishedTrial", "Search", "planned"]
 
@@ -33,7 +36,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Stands for a loss that isn't finite: a NaN would make the trial FAIL. Finite ones stay below.
 DIVERGED_LOSS = 1e6
 LARGEST_LOSS = 0.999e6
-MODES = "execution"
+MODES, TOTAL = "execution", "n_trials"
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,43 @@ def planned(config: Config, axes: Sequence[Axis]) -> int:
 
 
 class Search:
-    """One study. Its trials are numbered from 0 without gaps, whatever cut it off.
+    """One study, as one of those who may work on it sees it. Its trials are numbered from 0
+    without gaps, whatever cut it off and whoever shares in it.
 
     Raises:
         UsageError: the space is wrong, or a study of this name was begun with another
             configuration or other data.
-        RunError: another process is running this study, or its storage is damaged.
+        RunError: its storage is damaged.
 
     Args:
         data_digest: of the data that the study is about.
+        joins: whether the number of trials is the study's, if it has been begun, and not the configuration's.
+        check: called while others are waited for; what it raises ends the waiting.
     """
 
-    def __init__(self, config: Config, data_digest: str = "") -> None:
-        self.config = config
+    def __init__(
+        self, config: Config, data_digest: str = "", joins: bool = False, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.config, self._check = config, check
         self.name = study_name(config)
         self.axes = axes_of(config)
         if not self.axes:
             raise UsageError.of("search.space", config.search.space, "holds no axis that could change anything")
         check_stops(config)
         self._suggester = Suggester(config, self.axes, first_points(config, self.axes))
-        self._lock = held_lock(config, self.name)
+        folder = journal_dir(config) / "workers"
         self.storage, self.store = open_storage(config, self.name)
-        self._id = self._open()
-        check_identity(self.storage, self._id, config, data_digest)
-        self._recover()
-        trials = self.storage.get_all_trials(self._id, deepcopy=False)
-        self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
-        self._ids = [trial._trial_id for trial in trials]
-        self.pruning = Pruning(config, self._ledger, self._minimize)
-        self._running: set[int] = set()
-        self._waiting = sorted((t.number for t in trials if t.state == TrialState.WAITING), reverse=True)
+        make_writable(folder, "tracking.dir", config.tracking.dir)
+        with self.lock("trials") as lock:
+            self._id = self._open()
+            check_identity(self.storage, self._id, config, data_digest)
+            self.total = self._settled_total(joins)
+            self.workers = Workers(self.storage, self._id, folder)
+            trials = self.storage.get_all_trials(self._id, deepcopy=False)
+            self._ledger = Ledger(trials, self._minimize, config.search.batch, config.search.history)
+            self.pruning = Pruning(config, self._ledger, self._minimize)
+            self.board = Board(self.storage, self._id, self._ledger, self.workers, lock, self.pruning.heard)
+            self.board.sync()
 
     @property
     def _minimize(self) -> bool:
@@ -98,14 +108,25 @@ class Search:
         except DAMAGED:
             raise damaged(self.store) from None
 
-    def close(self) -> None:
-        """Lets other processes run this study."""
-        self._lock.release()
+    def _settled_total(self, joins: bool) -> int:
+        stored = self.storage.get_study_user_attrs(self._id).get(TOTAL)
+        total = int(stored) if joins and stored is not None else planned(self.config, self.axes)
+        if total != stored:
+            self.storage.set_study_user_attr(self._id, TOTAL, total)
+        return total
+
+    def lock(self, purpose: str) -> Lock:
+        """A lock that all who work on the study share."""
+        return lock_of(self.config, self.storage, purpose, self._check)
 
     @property
-    def total(self) -> int:
-        """How many trials the study is to have."""
-        return planned(self.config, self.axes)
+    def others(self) -> set[str]:
+        """Who else works on the study, as far as is known."""
+        return self.board.others
+
+    def close(self) -> None:
+        """Leaves the study to others."""
+        self.workers.end()
 
     @property
     def done(self) -> int:
@@ -133,60 +154,51 @@ class Search:
         Trial k rests on the results of trials 0 to k - ``under_way``, and on no others.
         """
         left = len(self._ledger) - self._ledger.failed < self.total
-        return bool(self._waiting) or (left and self._ledger.ready)
+        return (left and self._ledger.ready) or bool(self.board.waiting)
+
+    def sync(self) -> None:
+        """Takes up what other workers have done, and gives trials of the dead again."""
+        with self.board.lock:
+            self.board.sync()
 
     def ask(self, count: int = 1) -> list[Asked]:
         """The next trials: ``count``, or as many of them as can be asked for already."""
-        asked: list[Asked] = []
-        while len(asked) < count and self.ready():
-            number = self._resume(self._waiting.pop()) if self._waiting else self._new()
-            self._running.add(number)
-            asked.append(self.again(self._ledger[number]))
-        return asked
+        numbers: list[int] = []
+        with self.board.lock:
+            self.board.sync()
+            while len(numbers) < count and self.ready():
+                numbers.append(self._resumed() if self.board.waiting else self._new())
+        return [self.again(self._ledger[number]) for number in numbers]
 
-    def _resume(self, number: int) -> int:
-        self.storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+    def _resumed(self) -> int:
+        number = self.board.waiting[0]
+        self.board.resume(number)
         return number
 
     def _new(self) -> int:
-        number = len(self._ledger)
-        drawn = self._suggester.suggest(number, self._ledger.seen())
+        drawn = self._suggester.suggest(len(self._ledger), self._ledger.seen())
         params = {axis.key: drawn[axis.key] for axis in self.axes}
         values = {axis.key: axis.decode(params[axis.key]) for axis in self.axes}
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=params,
-            distributions=self._suggester.distributions,
-            user_attrs={"values": values},
-        )
-        # One write, so that no trial is ever stored without its values.
-        self._ids.append(self.storage.create_new_trial(self._id, template))
-        trial = self.storage.get_trial(self._ids[number])
-        if trial.number != number:
-            raise RunError(f"the study {self.name!r} is being run by another process; wait for it, or stop it")
-        self._ledger.put(trial)
-        return number
+        return self.board.add(params, self._suggester.distributions, {"values": values})
 
     def again(self, trial: FrozenTrial) -> Asked:
         """A stored trial as it was asked."""
         return Asked(trial.number, trial.user_attrs["values"], self.config_of(trial))
 
-    def tell(self, number: int, record: TrialRecord) -> None:
-        """Stores a result; a trial that was not trained is pruned."""
-        self._running.remove(number)
-        trial_id = self._ids[number]
-        if record.diverged:
-            self.storage.set_trial_user_attr(trial_id, "diverged_replicates", record.diverged)
+    def tell(self, number: int, record: TrialRecord) -> bool:
+        """Stores a result; a trial that was not trained is pruned. Whether the trial was still this worker's."""
+        attributes: dict[str, Any] = {"diverged_replicates": record.diverged} if record.diverged else {}
         if record.verdict is not None:
-            self.storage.set_trial_user_attr(trial_id, "verdict", record.verdict.sentence)
-            if self.config.search.preflight == "prune":
-                self.storage.set_trial_user_attr(trial_id, SCORE, standing(record.verdict))
+            attributes["verdict"] = record.verdict.sentence
         if record.pruned:
-            self.storage.set_trial_user_attr(trial_id, "pruned", record.reason)
-            self.storage.set_trial_state_values(trial_id, TrialState.PRUNED)
-        else:
-            self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [self.objective(record)])
-        self._ledger.put(self.storage.get_trial(trial_id))
+            return self.board.end(number, TrialState.PRUNED, None, attributes | {"pruned": record.reason})
+        return self.board.end(number, TrialState.COMPLETE, [self.objective(record)], attributes)
+
+    def judged(self, number: int, verdict: Verdict) -> None:
+        """Notes the verdict on a trial, where it decides on others."""
+        self.pruning.judged(number, verdict)
+        if self.config.search.preflight == "prune":
+            self.board.note(number, lambda storage, i: storage.set_trial_user_attr(i, SCORE, standing(verdict)))
 
     def report(self, number: int, stop: Stop, trained: Sequence[MemberRecord]) -> None:
         """Notes how far a trial has come: the mean objective of its replicates at a stop, or that of the last one."""
@@ -194,7 +206,7 @@ class Search:
         curves = [member.curves[self.config.search.objective] for member in counted]
         value = self._finite(float(np.mean([curve[max(curve)] for curve in curves])))
         self.pruning.report(number, stop.step, value)
-        self.storage.set_trial_intermediate_value(self._ids[number], stop.step, value)
+        self.board.note(number, lambda storage, i: storage.set_trial_intermediate_value(i, stop.step, value))
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
@@ -208,11 +220,7 @@ class Search:
 
     def abandon(self) -> None:
         """Puts trials that were asked for and not told back, so that they are given again."""
-        for number in sorted(self._running, reverse=True):
-            _put_back(self.storage, self._ids[number])
-            self._waiting.append(number)
-        self._running.clear()
-        self._waiting.sort(reverse=True)
+        self.board.put_back()
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""
@@ -224,15 +232,11 @@ class Search:
         found: dict[str, str] = self.storage.get_study_user_attrs(self._id).get(MODES, {})
         return dict(found)
 
-    def keep_mode(self, structure: str, mode: str) -> None:
-        """Settles a mode for good."""
-        self.storage.set_study_user_attr(self._id, MODES, self.modes | {structure: mode})
-
-    def _recover(self) -> None:
-        """Trials that a process left RUNNING are given again."""
-        for trial in self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
-            _put_back(self.storage, trial._trial_id)
-
-
-def _put_back(storage: BaseStorage, trial_id: int) -> None:
-    storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    def keep_mode(self, structure: str, mode: str) -> str:
+        """Settles a mode for good, unless another worker has; returns that which holds."""
+        with self.board.lock:
+            known = self.modes
+            if structure not in known:
+                known[structure] = mode
+                self.storage.set_study_user_attr(self._id, MODES, known)
+        return known[structure]

@@ -69,8 +69,12 @@ class StudyTracker:
     def _inputs(self) -> DatasetInput:
         return dataset_input(self.data)
 
-    def begin(self) -> None:
-        """Creates the parent run, or takes it up again; the second time it does nothing."""
+    def begin(self, alone: bool = True) -> None:
+        """Creates the parent run, or takes it up again; the second time it does nothing.
+
+        Args:
+            alone: whether nobody else is at work on the study: then a child that is RUNNING was left behind.
+        """
         if self.parent:
             return
         client = self.store.client
@@ -78,7 +82,8 @@ class StudyTracker:
         if found is not None:
             self.parent = found.info.run_id
             client.update_run(self.parent, status="RUNNING")
-            self._close_stale()
+            if alone:
+                self._close_stale()
             if "search.axes" not in found.data.params:  # cut off while it was being described
                 self._describe()
             return

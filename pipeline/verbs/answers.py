@@ -13,8 +13,8 @@ from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, write_answers
 from pipeline.runner import load_dataset
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
+from pipeline.shift import check_study
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study
-from pipeline.verbs.sweep import check_study
 
 __all__ = ["answers"]
 

@@ -1,158 +1,36 @@
 """``initlab sweep``: search, track, confirm the winner, report."""
 
-from __future__ import annotations
-
-import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 
 from pipeline import report, tracking
 from pipeline.config import Config
-from pipeline.console import progress, say, study_table
+from pipeline.console import say, study_table
 from pipeline.data import Dataset
 from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
-from pipeline.flow import Flow, Modes, train_again
+from pipeline.flow import Modes
 from pipeline.interrupt import check as check_signals
-from pipeline.interrupt import deferred
-from pipeline.modes import notes
 from pipeline.names import run_title, slug
-from pipeline.parts import workers_of
-from pipeline.pool import Pool, run_jobs
+from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord, TrialRecord
-from pipeline.runner import Job, check, load_dataset, network
-from pipeline.search import Asked, Search, check_search, ends_of, inert_axes
+from pipeline.runner import Job, load_dataset, network
+from pipeline.search import Search
 from pipeline.seeds import confirmation_seeds
-from pipeline.stack import one_thread
-from pipeline.tracking import TrialRun, Writer, check_store
+from pipeline.shift import on_shift
 
-__all__ = ["check_study", "sweep"]
+__all__ = ["sweep"]
 
 
 def sweep(config: Config, flags: Sequence[str] = ()) -> int:
-    """Runs a study to its asked-for number of trials, or says that it has them."""
+    """Runs a study to its asked-for number of trials, or says that it has them; then concludes it."""
     data = load_dataset(config)
-    check_study(config, data)
-    check_store(config)
-    for key, scheme in inert_axes(config).items():
-        say(f"{key} has no effect with {scheme}: left out of the search")
-    search = Search(config, data.digest)
-    try:
-        with deferred():
-            return _run(search, data)
-    finally:
-        search.close()
-
-
-def check_study(config: Config, data: Dataset) -> None:
-    """Finds out before the first trial whether the study can be begun and
-    every end of every axis trained; else ``UsageError``."""
-    check(config, data)
-    check_search(config)
-    seen = {Job(config, 0).structure}
-    for end in ends_of(config):
-        if (structure := Job(end, 0).structure) not in seen:
-            check(end, data)
-            seen.add(structure)
-
-
-def _run(search: Search, data: Dataset) -> int:
-    late = _Late(search, data)
-    finished = search.done
-    if finished >= search.total:
-        say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
-    else:
-        _announce(search, data, finished)
-    try:
-        _search(search, late)
-        _show_exemplars(search, late.tracker, data)
-        runs = _confirmed(search, late.tracker, data)
-    except BaseException as error:
-        search.abandon()
-        if late.begun:
-            late.tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
-    late.tracker.end("FINISHED")
-    return _conclude(search.config, runs.with_parent_as_it_is(), late.tracker)
-
-
-class _Late:
-    """A study's tracker, made when it is first used: networks train while MLflow is imported."""
-
-    def __init__(self, search: Search, data: Dataset) -> None:
-        self._search, self._data = search, data
-
-    @cached_property
-    def tracker(self) -> tracking.StudyTracker:
-        axes = [axis.key for axis in self._search.axes]
-        return tracking.StudyTracker(self._search.config, self._search.name, axes, self._data)
-
-    @property
-    def begun(self) -> bool:
-        return "tracker" in vars(self) and bool(self.tracker.parent)
-
-    def begin(self) -> None:
-        self.tracker.begin()
-
-    def log(self, trials: Sequence[TrialRun]) -> None:
-        self.tracker.log(trials)
-
-
-def _announce(search: Search, data: Dataset, finished: int) -> None:
-    config = search.config
-    axes = " and ".join(axis.key for axis in search.axes)
-    say(
-        f"study {search.name}: {search.total} trials x {config.search.replicates} replicates over {axes}"
-        + (f", {finished} done already" if finished else ""),
-        f"{data.name}: {len(data.y_train)} training, {len(data.y_val)} validation, {len(data.y_test)} test rows",
-    )
-
-
-def _search(search: Search, late: _Late) -> None:
-    """Runs the trials; MLflow is written beside them."""
-    modes = Modes(search)
-    with one_thread(), _pool(search, modes) as pool:
-        if search.done:
-            late.begin()  # else the writer does: making a fresh store takes seconds
-        with Writer(late.log, late.begin) as writer, progress(search.total, search.done, "trials") as bar:
-            if search.done:
-                _log_missing(search, late.tracker, writer, modes)
-
-            def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
-                _log(search, writer, asked, record, started)
-                if (best := search.best) is not None:
-                    bar.best(f"best {best.value:.4f}")
-                _say_notes(bar.say)
-
-            Flow(search, modes, pool, on_told, bar.update).run()
-
-
-def _pool(search: Search, modes: Modes) -> Pool:
-    """Before anything else has a thread, which a process could not be forked beside."""
-    workers = workers_of(search.config)
-    usual = Job(search.config, search.config.seed)
-    return Pool(workers, search.done < search.total and workers > 1 and modes.of(usual).mode == "native")
-
-
-def _say_notes(speak: Callable[[str], None] = say) -> None:
-    """What the engine found worth a line, once."""
-    while notes:
-        speak(f"note: {notes.pop(0)}")
-
-
-def _log_missing(search: Search, tracker: tracking.StudyTracker, writer: Writer[TrialRun], modes: Modes) -> None:
-    """Finished trials that a crash kept from MLflow are trained again: to the same numbers."""
-    logged = tracker.logged()
-    missing = [trial for trial in search.finished if trial.number not in logged]
-    if missing:
-        say(f"{len(missing)} finished trials are not in MLflow; training them again to log them")
-    for trial in missing:
-        started = time.time()
-        _log(search, writer, search.again(trial), train_again(search, trial, modes), started)
-
-
-def _log(search: Search, writer: Writer[TrialRun], asked: Asked, record: TrialRecord, started: float) -> None:
-    objective = None if record.pruned else search.objective(record)
-    writer.submit(TrialRun(asked.number, asked.config, asked.values, record, objective, started))
+    with on_shift(config, data, joins=False) as shift:
+        shift.run()
+        shift.wait_for_others()
+        with shift.search.lock("conclusion"):
+            _show_exemplars(shift.search, shift.tracker, data)
+            runs = _confirmed(shift.search, shift.tracker, data)
+            shift.end()
+            return _conclude(config, runs.with_parent_as_it_is(), shift.tracker)
 
 
 def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
