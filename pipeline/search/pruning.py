@@ -72,10 +72,9 @@ class Pruning:
 
     def report(self, number: int, step: int, value: float) -> None:
         """The objective of a trial at a stop; a trial that was cut off comes there again, with the same."""
-        if step in self._values.get(number, {}):
-            return
-        self._values.setdefault(number, {})[step] = value
-        if self.kind == "halving" and step in self._at:
+        own = self._values.setdefault(number, {})
+        again, own[step] = step in own, value
+        if self.kind == "halving" and step in self._at and not again:
             rung = self._rungs[step]
             insort(self._at[step], self._trial(number, {self._resource(rung): value}, {_key(rung): value}), key=_number)
 
