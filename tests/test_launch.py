@@ -18,7 +18,14 @@ from pipeline.errors import UsageError
 from pipeline.launch.workers import last_words
 
 TRIALS = 24
-STUDY = [*QUICK, "study.name=led", "search=random", f"search.n_trials={TRIALS}", "trainer.epochs=60"]
+STUDY = [
+    *QUICK,
+    "study.name=led",
+    "search=random",
+    f"search.n_trials={TRIALS}",
+    "trainer.epochs=1500",
+    "search.batch=12",
+]
 LED = [*STUDY, "launcher.workers=3"]
 WHOLE = Agreement(0, 0, 0, 0)
 
@@ -32,9 +39,10 @@ def workers_of(sweep: "subprocess.Popen[str]") -> list[psutil.Process]:
     return [child for child in psutil.Process(sweep.pid).children() if "worker" in child.cmdline()]
 
 
-def under_way(home: Path, owners: int) -> None:
+def under_way(sweep: "subprocess.Popen[str]", home: Path, owners: int) -> None:
     """Waits until so many workers have trials."""
-    for _ in range(1200):
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
         try:
             trials = trials_of(journal(home, "led"), "led")
         except (KeyError, FileNotFoundError):
@@ -42,15 +50,16 @@ def under_way(home: Path, owners: int) -> None:
         if len({t.user_attrs["owner"] for t in trials if t.state.name == "RUNNING"}) >= owners:
             return
         time.sleep(0.05)
-    pytest.fail("the workers did not begin")
+    sweep.kill()
+    pytest.fail(f"the workers did not begin: {sweep.communicate()}")
 
 
 @pytest.mark.slow
 def test_one_of_three_workers_is_killed_and_the_study_is_whole(home, capsys):
     sweep = begin(home)
-    under_way(home, 3)
+    under_way(sweep, home, 3)
     workers_of(sweep)[0].kill()
-    out, errors = sweep.communicate(timeout=200)
+    out, errors = sweep.communicate(timeout=400)
     assert sweep.returncode == 0, errors
     assert errors == ""
     found = agreement(journal(home, "led"), "led", f"sqlite:///{home}/mlruns/mlflow.db", TRIALS)
@@ -64,7 +73,7 @@ def test_one_of_three_workers_is_killed_and_the_study_is_whole(home, capsys):
 @pytest.mark.slow
 def test_without_any_worker_left_it_says_so_and_the_same_command_goes_on(home):
     sweep = begin(home)
-    under_way(home, 1)
+    under_way(sweep, home, 1)
     for worker in workers_of(sweep):
         worker.kill()
     _, errors = sweep.communicate(timeout=60)
@@ -78,8 +87,8 @@ def test_without_any_worker_left_it_says_so_and_the_same_command_goes_on(home):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_sweep_stops_its_workers(home, number, code):
-    sweep = begin(home, "trainer.epochs=3000")
-    under_way(home, 2)
+    sweep = begin(home, "trainer.epochs=6000")
+    under_way(sweep, home, 2)
     workers = workers_of(sweep)
     sweep.send_signal(number)
     _, errors = sweep.communicate(timeout=60)
