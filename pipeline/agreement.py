@@ -1,5 +1,7 @@
 """Whether a study's two books agree: what the search holds of its trials, and what MLflow holds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from pipeline import tracking
@@ -10,7 +12,7 @@ from pipeline.search import ended_trials
 __all__ = ["disagreement", "outcomes"]
 
 
-def outcomes(config: Config, study: str) -> Callable[[], dict[int, "tracking.Outcome"]]:
+def outcomes(config: Config, study: str) -> Callable[[], dict[int, tracking.Outcome]]:
     """A function that tells what the search holds of the trials that have ended, by number."""
     ended = ended_trials(config, study)
     return lambda: {number: tracking.Outcome(*of) for number, of in ended().items()}

@@ -1,5 +1,7 @@
 """A study's runs in MLflow, which is imported when they are first written: networks train meanwhile."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import cached_property
 

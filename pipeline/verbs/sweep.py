@@ -1,5 +1,7 @@
 """``initlab sweep``: search, track, confirm the winner, report."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from pipeline import report, tracking

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +51,20 @@ def attempt(arguments: Sequence[str], folder: Path | None = None) -> Attempt:
         with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main(list(arguments))
         return Attempt(code, out.getvalue(), err.getvalue(), sorted(files(place) - before))
+
+
+def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "INITLAB_STORAGE")}
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=cwd,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def files(folder: Path) -> set[str]:

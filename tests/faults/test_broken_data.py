@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attempts import Attempt, attempt, files
-from conftest import run_command
+from attempts import Attempt, attempt, files, run_command
 from files import BROKEN, SOUND, content, good, members
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.data import read_npz
 from pipeline.provenance import override
 
-SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+SEED = int(os.environ.get("INITLAB_FAULT_SEED", random.SystemRandom().randrange(2**32)))
 QUICK = ["dataset=npz", "trainer.batch_size=8", "model.width=4", "trainer.epochs=1"]
 FLIPS = 100
 
@@ -164,5 +163,5 @@ def test_flipped_bytes(tmp_path, capsys):
     either_read_or_refused()
     with capsys.disabled():
         counts = f"{codes.count(2)} refused, {codes.count(0)} read"
-        print(f"\n{len(codes)} files with flipped bytes (FAULTS_SEED={SEED}): {counts}")
+        print(f"\n{len(codes)} files with flipped bytes (INITLAB_FAULT_SEED={SEED}): {counts}")
     assert codes.count(2) > FLIPS // 4

@@ -14,11 +14,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from attempts import attempt
-from conftest import QUICK, run_command
+from attempts import attempt, run_command
 
 PLANTED = "Xq7-planted-Zw4"
 ESCAPED = "Xq7-plan%40ted-Zw4"  # with an @ in it
+QUICK = ["trainer.epochs=2", "search.replicates=2", "search.confirm=2", "search.batch=5", "model.width=8"]
 STUDY = [*QUICK, "study.name=kept", "search.n_trials=3", "search.batch=3", "search.confirm=1", "report.exemplars=false"]
 PIECES = ("planted", "plan%40ted", "plan@ted", "Xq7", "Zw4")
 
