@@ -23,7 +23,7 @@ STUDY = [
     "study.name=led",
     "search=random",
     f"search.n_trials={TRIALS}",
-    "trainer.epochs=1500",
+    "trainer.epochs=800",
     "search.batch=12",
 ]
 LED = [*STUDY, "launcher.workers=3"]
