@@ -18,7 +18,14 @@ from pipeline.errors import UsageError
 from pipeline.launch.workers import last_words
 
 TRIALS = 24
-STUDY = [*QUICK, "study.name=led", "search=random", f"search.n_trials={TRIALS}", "trainer.epochs=1500"]
+STUDY = [
+    *QUICK,
+    "study.name=led",
+    "search=random",
+    f"search.n_trials={TRIALS}",
+    "trainer.epochs=800",
+    "search.batch=12",
+]
 LED = [*STUDY, "launcher.workers=3"]
 WHOLE = Agreement(0, 0, 0, 0)
 
