@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipeline import tracking
 from pipeline.config import Config
 from pipeline.errors import InitlabError
-from pipeline.search import ended_trials
+from pipeline.search import ended_trials, living
 
 __all__ = ["disagreement", "outcomes"]
 
@@ -22,6 +22,6 @@ def disagreement(config: Config, study: str) -> list[str]:
     """Where the two differ, a line a kind; nothing where they agree."""
     try:
         tracking.check_there(config)
-        return tracking.compare(config, study, outcomes(config, study)).sentences()
+        return tracking.compare(config, study, outcomes(config, study), living(config, study)).sentences()
     except InitlabError as error:
         return [f"can't be compared with MLflow: {error}"]

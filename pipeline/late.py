@@ -7,6 +7,7 @@ from functools import cached_property
 
 from pipeline import tracking
 from pipeline.data import Dataset
+from pipeline.names import counted
 from pipeline.search import Search
 from pipeline.tracking import Outage, Spool, TrialRun, Writer, briefly, spool_dir
 
@@ -50,9 +51,11 @@ class Late:
         """
         self.tracker.patiently(self.begin)
         search = self._search
-        mended = tracking.mend(search.config, search.name, lambda: _outcomes(search), self.outage, owner=self.owner)
+        mended = tracking.mend(
+            search.config, search.name, lambda: _outcomes(search), self.outage, search.workers.alive, self.owner
+        )
         if mended.delivered:
-            self._tell(f"{mended.delivered} runs that had waited on disk are delivered")
+            self._tell(f"{counted(mended.delivered, 'run')} that had waited on disk: delivered")
         for path in mended.refused:
             self._tell(f"{path} waits on: the store takes other runs, and not this one")
         for path in mended.damaged:

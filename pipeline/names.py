@@ -1,14 +1,17 @@
 """Names: what users type never becomes a path as it stands; what they read is short."""
 
 import hashlib
+import os
 import re
+import secrets
+import socket
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from pipeline.config import Config
 from pipeline.init import BIASES, ROLES, WEIGHTS
 
-__all__ = ["counted", "run_title", "slug"]
+__all__ = ["counted", "own_name", "run_title", "slug"]
 
 
 def slug(name: str) -> str:
@@ -17,6 +20,11 @@ def slug(name: str) -> str:
     if safe == name:
         return safe
     return f"{safe or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def own_name() -> str:
+    """A name for a worker, which no other has: its host, its process, and chance."""
+    return slug(f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def counted(count: int, noun: str) -> str:

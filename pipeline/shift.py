@@ -144,7 +144,7 @@ class Shift:
             others = self.search.workers.others()  # before MLflow is read: who leaves meanwhile has written all
             numbers = self.late.resume()
             missing = [trial for trial in self.search.finished if trial.number in numbers]
-            theirs = [trial.number for trial in missing if trial.user_attrs.get("owner") in others]
+            theirs = [trial.number for trial in missing if self.search.owner_of(trial) in others]
             again = [trial for trial in missing if trial.number not in theirs]
             if again:
                 say(f"{len(again)} finished trials are not in MLflow; training them again to log them")
@@ -159,7 +159,7 @@ class Shift:
     def wait_for_others(self) -> None:
         """Until MLflow holds all trials of the study."""
         own = self.search.workers.own
-        if all(trial.user_attrs.get("owner") == own for trial in self.search.finished):
+        if all(self.search.owner_of(trial) == own for trial in self.search.finished):
             return
         while self.catch_up():
             check_signals()

@@ -6,12 +6,13 @@ import threading
 
 import pytest
 
-from pipeline.search.locks import FileLatch, Lock
+from pipeline.latch import FileLatch
+from pipeline.search.locks import Lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pipeline.search.locks import FileLatch
+from pipeline.latch import FileLatch
 latch = FileLatch(Path(sys.argv[1]))
 print(latch.take(), flush=True)
 time.sleep(60)

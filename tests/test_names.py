@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.config import compose
-from pipeline.names import run_title, slug
+from pipeline.names import counted, own_name, run_title, slug
 
 
 def test_plain_names_stay_and_others_become_plain():
@@ -20,3 +20,13 @@ def test_plain_names_stay_and_others_become_plain():
 )
 def test_titles_name_the_init_and_what_else_is_swept(swept, expected):
     assert run_title(compose([]), swept) == expected
+
+
+def test_no_two_workers_have_one_name():
+    names = {own_name() for _ in range(100)}
+    assert len(names) == 100
+    assert all(slug(name) == name for name in names)  # each is a file's name as it stands
+
+
+def test_one_is_counted_as_one():
+    assert [counted(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

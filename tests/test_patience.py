@@ -1,6 +1,8 @@
 """Waiting for a storage that is away, on errors as real storages raise them."""
 
 import errno
+import os
+import signal
 import sqlite3
 
 import optuna
@@ -8,13 +10,14 @@ import pytest
 from optuna.study import StudyDirection
 
 from pipeline.errors import RunError
+from pipeline.interrupt import deferred
 from pipeline.search.patience import Patience, is_away
 
 
 @pytest.fixture
 def patience():
     said = []
-    made = Patience(5.0, "postgresql", said.append, lambda: None)
+    made = Patience(5.0, "postgresql", said.append)
     return made, said
 
 
@@ -42,7 +45,7 @@ def test_a_database_that_is_locked_is_waited_for_and_both_ends_are_told(patience
 
 def test_waiting_has_an_end():
     said = []
-    wait = Patience(0.3, "x.journal", said.append, lambda: None)
+    wait = Patience(0.3, "x.journal", said.append)
 
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -68,15 +71,15 @@ def test_what_waiting_can_not_mend_is_raised_at_once(patience):
     assert said == []
 
 
-def test_a_signal_ends_the_waiting():
-    def check() -> None:
-        raise KeyboardInterrupt
+def test_a_signal_ends_the_waiting(monkeypatch):
+    monkeypatch.setattr("pipeline.interrupt._noted", [])
 
     def away() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
         raise OSError(errno.EROFS, "Read-only file system")
 
-    with pytest.raises(KeyboardInterrupt):
-        Patience(60.0, "x", lambda _: None, check)(away)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        Patience(60.0, "x", lambda _: None)(away)
 
 
 def test_a_mistake_in_a_statement_is_no_outage(tmp_path):

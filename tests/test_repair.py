@@ -39,12 +39,16 @@ def study(quick):
 FOUR = {0: Outcome(False, 0.5), 1: Outcome(False, 0.6), 2: Outcome(False, 0.7), 3: Outcome(True, None)}
 
 
-def compared(study, finished=FOUR, **more):
-    return compare(study.config, "s", lambda: finished, **more)
+def nobody(owner):
+    return False
 
 
-def mended(study, finished=FOUR, **more):
-    return mend(study.config, "s", lambda: finished, Outage(study.config), **more)
+def compared(study, finished=FOUR, alive=nobody):
+    return compare(study.config, "s", lambda: finished, alive)
+
+
+def mended(study, finished=FOUR, alive=nobody, **more):
+    return mend(study.config, "s", lambda: finished, Outage(study.config), alive, **more)
 
 
 def children(study):
@@ -80,7 +84,7 @@ def test_where_nothing_is_wrong_nothing_is_said_or_done(study):
 
 def test_a_study_that_mlflow_does_not_know_is_missing_whole(quick):
     config = quick("study.name=s")
-    assert compare(config, "s", lambda: FOUR) == Disagreement(missing=(0, 1, 2, 3))
+    assert compare(config, "s", lambda: FOUR, nobody) == Disagreement(missing=(0, 1, 2, 3))
     assert mend(config, "s", lambda: FOUR, Outage(config)).missing == (0, 1, 2, 3)
 
 
@@ -135,16 +139,6 @@ def test_what_a_writer_that_lives_is_at_is_left_alone(study):
     there = {run_id for *_, run_id in children(study)}
     assert under_way in there
     assert left not in there
-
-
-def test_a_writer_lives_while_its_folder_is_locked(study):
-    spool = Spool(spool_dir(study.config, "s") / "me")
-    spool.open()
-    run_id = begun(study, 4, "me")
-    assert mended(study).deleted == {}
-    spool.close()
-    assert mended(study).deleted == {"left unfinished": 1}
-    assert run_id not in {found for *_, found in children(study)}
 
 
 def test_a_run_of_a_trial_that_the_search_does_not_hold_goes(study):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.config import compose
-from pipeline.tracking import Spool, alive_in, new_owner, spool_dir
+from pipeline.tracking import Spool, spool_dir
 from pipeline.tracking.spool import left_behind, set_aside, waiting_in
 
 OWN = """
@@ -59,9 +59,6 @@ def test_an_empty_one_leaves_nothing_behind(tmp_path):
 
 def test_what_belongs_to_a_process_that_lives_is_not_taken(tmp_path, other):
     folder = tmp_path / "spool" / "study"
-    alive = alive_in(folder)
-    assert alive("other")
-    assert not alive("nobody")
     assert not Spool(folder / "other").open()
     with pytest.raises(PermissionError):
         Spool(folder / "other").put(0, 0, b"a")
@@ -69,7 +66,6 @@ def test_what_belongs_to_a_process_that_lives_is_not_taken(tmp_path, other):
     assert waiting_in(folder) == {30}
     other.send_signal(signal.SIGKILL)
     other.wait()
-    assert not alive("other")
     (found,) = [[path.read_bytes() for path in spool.files()] for spool in left_behind(folder)]
     assert found == [b"three"]
 
@@ -108,7 +104,3 @@ def test_a_name_never_leaves_the_folder(tmp_path, name):
     folder = spool_dir(compose([f"tracking.dir={tmp_path}"]), name)
     assert folder.parent == tmp_path / "spool"
     assert folder.resolve() == folder
-
-
-def test_no_two_writers_have_one_name():
-    assert len({new_owner() for _ in range(100)}) == 100

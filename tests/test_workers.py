@@ -28,7 +28,7 @@ class Clock:
 
 
 def test_workers_of_one_host_see_each_other_and_a_death_at_once(storage, tmp_path):
-    first, second = Workers(*storage, tmp_path), Workers(*storage, tmp_path)
+    first, second = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path).join()
     assert first.own != second.own
     assert (first.others(), second.others()) == ({second.own}, {first.own})
     assert first.alive(first.own)
@@ -40,7 +40,7 @@ def test_workers_of_one_host_see_each_other_and_a_death_at_once(storage, tmp_pat
 
 
 def test_who_leaves_says_so(storage, tmp_path):
-    first, second = Workers(*storage, tmp_path), Workers(*storage, tmp_path)
+    first, second = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path).join()
     second.end()
     assert first.others() == set()
     assert [path.stem for path in tmp_path.glob("*.alive")] == [first.own]
@@ -49,7 +49,7 @@ def test_who_leaves_says_so(storage, tmp_path):
 
 def test_one_of_another_host_is_dead_once_it_has_been_silent(storage, tmp_path):
     clock = Clock()
-    first = Workers(*storage, tmp_path, clock)
+    first = Workers(*storage, tmp_path, clock).join()
     made, study = storage
 
     def sign(count: int) -> None:
@@ -68,9 +68,18 @@ def test_one_of_another_host_is_dead_once_it_has_been_silent(storage, tmp_path):
     assert first.others() == {"far"}
 
 
+def test_who_only_looks_leaves_nothing(storage, tmp_path):
+    first, looker = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path)
+    assert looker.others() == {first.own}
+    assert looker.alive(first.own)
+    assert not looker.alive(looker.own)
+    assert first.others() == set()
+    assert [path.stem for path in tmp_path.glob("*.alive")] == [first.own]
+
+
 def test_the_dead_are_forgotten_and_their_files_taken_away(storage, tmp_path):
-    first, second = Workers(*storage, tmp_path), Workers(*storage, tmp_path)
-    third = Workers(*storage, tmp_path)
+    first, second = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path).join()
+    third = Workers(*storage, tmp_path).join()
     name = second.own
     del second
     first.bury()
@@ -84,7 +93,7 @@ def test_a_name_from_the_storage_is_no_path(storage, tmp_path):
     victim.write_text("keep")
     folder = tmp_path / "own"
     folder.mkdir()
-    first = Workers(*storage, folder)
+    first = Workers(*storage, folder).join()
     made, study = storage
     mine = made.get_study_user_attrs(study)[PREFIX + first.own]
     made.set_study_user_attr(study, f"{PREFIX}../victim", mine)
@@ -94,7 +103,7 @@ def test_a_name_from_the_storage_is_no_path(storage, tmp_path):
 
 def test_signs_go_on_from_a_thread(storage, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.search.workers.BEAT_S", 0.01)
-    first = Workers(*storage, tmp_path)
+    first = Workers(*storage, tmp_path).join()
     first.start()
     made, study = storage
     while made.get_study_user_attrs(study)[PREFIX + first.own]["count"] < 4:

@@ -189,7 +189,7 @@ def test_while_the_store_is_away_all_is_kept_on_disk_and_delivered_in_order_once
         "can't be written (timed out)",
         "can be written again",
     ]
-    assert f"the {3 * PENDING - 5} runs that waited are delivered" in lines[-1]
+    assert f"{3 * PENDING - 5} runs that had waited: delivered" in lines[-1]
     assert not (tmp_path / "spool").exists()
 
 
@@ -253,7 +253,7 @@ def test_a_process_that_is_to_end_leaves_what_waits_on_disk(writes, tmp_path, li
     assert time.monotonic() - ended[0] < 6
     assert kept(tmp_path) == list(range(1, 20))
     folder = tmp_path / "spool" / "s" / "me"
-    assert lines[-1] == f"19 runs wait in {folder}: the next `initlab sweep` of the study delivers them"
+    assert lines[-1] == f"19 runs kept in {folder}, for the next `initlab sweep` of the study to deliver"
     log.gate.set()
     writing._thread.join()
 
@@ -261,7 +261,7 @@ def test_a_process_that_is_to_end_leaves_what_waits_on_disk(writes, tmp_path, li
 def test_a_store_that_stays_away_is_an_error_at_the_end(writes, tmp_path, lines):
     log = Log()
     log.away = TimeoutError("timed out")
-    with pytest.raises(RunError, match=r"can't be written \(timed out\); 3 runs wait in "):
+    with pytest.raises(RunError, match=r"can't be written \(timed out\); 3 runs kept in "):
         run(writes(log, "tracking.patience_s=2"), log, 3)
     assert kept(tmp_path) == [0, 1, 2]
     assert [line for line in lines if "waiting up to 2 s for 3 runs to be delivered" in line] == lines[-1:]
@@ -286,7 +286,7 @@ def test_without_a_disk_memory_is_bounded_and_what_is_left_out_is_told(writes, t
     (tmp_path / "spool").write_text("no folder can be made here")
     log = Log()
     log.away = TimeoutError("timed out")
-    with pytest.raises(RunError, match="15 runs could not be kept: the next `initlab sweep` of the study trains them"):
+    with pytest.raises(RunError, match="15 runs could not be kept: the next `initlab sweep` of the study trains again"):
         run(writes(log, "tracking.patience_s=1"), log, 15)
 
 
@@ -308,7 +308,7 @@ def test_a_damaged_file_keeps_nothing_else_out(writes, tmp_path, lines):
 def test_a_run_that_the_store_never_takes_keeps_nothing_else_out(writes, tmp_path):
     log = Log()
     log.hated, log.at_once = 3, 1
-    with pytest.raises(RunError, match="1 runs wait in"):
+    with pytest.raises(RunError, match="1 run kept in"):
         run(writes(log, "tracking.patience_s=12"), log, 12)
     assert log.items == ["begin", *[i for i in range(12) if i != 3]]
     assert kept(tmp_path) == [3]

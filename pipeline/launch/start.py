@@ -40,7 +40,6 @@ def launch(shift: Shift, overrides: Sequence[str]) -> None:
     say(workers.title)
     follow(workers, search)
     search.workers.rest()
-    search.workers.rest()
 
 
 def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:

@@ -5,21 +5,18 @@ system's, in a database server it is the session's. Those of PostgreSQL and MySQ
 hosts; those on files for all that share the file system.
 """
 
-import fcntl
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["FileLatch", "Latch", "Lock", "SessionLatch"]
+__all__ = ["Latch", "Lock", "SessionLatch"]
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.001, 0.05
 
@@ -32,31 +29,6 @@ class Latch(Protocol):
 
     def let_go(self) -> None:
         """Gives it back."""
-
-
-class FileLatch:
-    """The operating system's lock on a file, which is made where it is missing."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._file = path, -1
-
-    def take(self) -> bool:
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return False
-        self._file = file
-        return True
-
-    def let_go(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __del__(self) -> None:
-        self.let_go()
 
 
 class SessionLatch:

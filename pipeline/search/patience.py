@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from pipeline.databases import database_is_away
 from pipeline.errors import RunError
+from pipeline.waiting import pause, pauses
 
 __all__ = ["AWAY", "Patience", "is_away"]
 
@@ -17,7 +19,6 @@ AWAY = (StorageInternalError, DBAPIError, PoolTimeoutError, OSError)
 """What a storage raises that is away, among other things: ``is_away`` tells."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOLCK}
-FIRST_PAUSE_S, LONGEST_PAUSE_S, POLL_S = 0.2, 5.0, 0.1
 
 Result = TypeVar("Result")
 
@@ -26,9 +27,7 @@ def is_away(error: BaseException) -> bool:
     """Whether it may work if it is tried again later."""
     if isinstance(error, StorageInternalError):
         return error.__cause__ is None or is_away(error.__cause__)
-    if isinstance(error, DBAPIError):
-        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return isinstance(error, PoolTimeoutError) or (isinstance(error, OSError) and error.errno in DISK)
+    return database_is_away(error) or (isinstance(error, OSError) and error.errno in DISK)
 
 
 class Patience:
@@ -37,11 +36,10 @@ class Patience:
     Args:
         store: what the storage is called before people.
         tell: shows them a line, when it goes away and when it is back.
-        check: called while it waits; what it raises ends the waiting.
     """
 
-    def __init__(self, seconds: float, store: str, tell: Callable[[str], None], check: Callable[[], None]) -> None:
-        self._seconds, self._store, self._tell, self._check = seconds, store, tell, check
+    def __init__(self, seconds: float, store: str, tell: Callable[[str], None]) -> None:
+        self._seconds, self._store, self._tell = seconds, store, tell
 
     def __call__(self, call: Callable[[], Result]) -> Result:
         """What ``call`` returns. It may have done its work when it raises: it must bear being made twice.
@@ -49,35 +47,29 @@ class Patience:
         Raises:
             RunError: the storage is still away.
         """
-        begun, pause = time.monotonic(), FIRST_PAUSE_S
-        while True:
+        begun = time.monotonic()
+        for attempt, seconds in enumerate(pauses()):
             try:
                 result = call()
             except AWAY as error:
                 if not is_away(error):
                     raise
-                if pause == FIRST_PAUSE_S:
+                if not attempt:
                     self._tell(f"search.storage={self._store}: away ({_reason(error)}); what is ready waits for it")
                 if time.monotonic() - begun > self._seconds:
                     raise self.too_long(error) from None
-                self._wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
             else:
-                if pause > FIRST_PAUSE_S:
+                if attempt:
                     self._tell(f"search.storage={self._store}: back")
                 return result
+            pause(seconds)
+        raise AssertionError  # there is always another pause
 
     def too_long(self, error: BaseException) -> RunError:
         """What is said when waiting has no end."""
         return RunError(
             f"search.storage={self._store}: away ({_reason(error)}); the same command goes on where it stopped"
         )
-
-    def _wait(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._check()
-            time.sleep(POLL_S)
 
 
 def _reason(error: BaseException) -> str:

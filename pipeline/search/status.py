@@ -17,7 +17,7 @@ from pipeline.search.journal import Journal
 from pipeline.search.storage import DAMAGED, journal_dir, lock_of, open_storage, study_name, workers_dir
 from pipeline.search.workers import Workers
 
-__all__ = ["StudyStatus", "ended_trials", "put_back_lost", "studies", "trial_counter"]
+__all__ = ["StudyStatus", "ended_trials", "living", "put_back_lost", "studies", "trial_counter"]
 
 STATES = tuple(state.name for state in TrialState)
 
@@ -83,8 +83,12 @@ def put_back_lost(config: Config, study: str) -> int:
                 if trial.user_attrs.get(OWNER) not in living:
                     lost += storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             workers.bury()
-            workers.end()
     return lost
+
+
+def living(config: Config, study: str) -> Callable[[str], bool]:
+    """A function that says of a worker at a study, by name, whether it lives; in doubt it does."""
+    return Workers(*next(_places(config, study)), workers_dir(config)).alive
 
 
 def _places(config: Config, study: str) -> Iterator[tuple[BaseStorage, int]]:

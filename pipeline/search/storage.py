@@ -12,11 +12,13 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config, config_hash
+from pipeline.databases import options
 from pipeline.errors import RunError, UsageError
 from pipeline.folders import unwritable
+from pipeline.latch import FileLatch
 from pipeline.names import slug
 from pipeline.search.journal import Journal
-from pipeline.search.locks import FileLatch, Latch, Lock, SessionLatch
+from pipeline.search.locks import Latch, Lock, SessionLatch
 
 __all__ = ["DAMAGED", "damaged", "journal_dir", "lock_of", "open_storage", "study_name", "workers_dir"]
 
@@ -27,8 +29,6 @@ DAMAGED = (json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError)
 SERVERS = ("postgresql", "mysql", "mariadb")
 # Several that make the tables of a fresh sqlite file at once get in each other's way.
 ATTEMPTS, PAUSE_S = 5, 0.5
-# Seconds for which a writer into sqlite waits for another one.
-PATIENCE_S = 60.0
 
 
 def study_name(config: Config) -> str:
@@ -89,11 +89,11 @@ def open_storage(config: Config, name: str) -> tuple[BaseStorage, str]:
 
 def _open_database(uri: str) -> BaseStorage:
     scheme = uri.split("://")[0]
-    options = {"connect_args": {"timeout": PATIENCE_S}} if scheme.startswith("sqlite") else {"pool_pre_ping": True}
+    engine = {"connect_args": options(uri), "pool_pre_ping": not scheme.startswith("sqlite")}
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with _sole_maker(uri):
-                return _CachedStorage(RDBStorage(uri, engine_kwargs=options))
+                return _CachedStorage(RDBStorage(uri, engine_kwargs=engine))
         except SQLAlchemyError as error:
             if attempt == ATTEMPTS or ("exist" not in str(error) and "unique" not in str(error).lower()):
                 raise _unopened(scheme, error) from None

@@ -15,7 +15,7 @@ from pipeline.config import Config, with_values
 from pipeline.errors import UsageError
 from pipeline.folders import make_writable
 from pipeline.records import MemberRecord, TrialRecord, Verdict
-from pipeline.search.board import Board
+from pipeline.search.board import OWNER, Board
 from pipeline.search.identity import check_identity
 from pipeline.search.ledger import Ledger
 from pipeline.search.locks import Lock
@@ -90,7 +90,7 @@ class Search:
         folder = workers_dir(config)
         self.storage, self.store = open_storage(config, self.name)
         make_writable(folder, "tracking.dir", config.tracking.dir)
-        self._patiently = Patience(config.tracking.patience_s, self.store, tell, check)
+        self._patiently = Patience(config.tracking.patience_s, self.store, tell)
         try:
             self._begin(folder, data_digest, joins)
         except AWAY as error:
@@ -104,7 +104,7 @@ class Search:
             self._id = self._open()
             check_identity(self.storage, self._id, config, data_digest)
             self.total = self._settled_total(joins)
-            self.workers = Workers(self.storage, self._id, folder)
+            self.workers = Workers(self.storage, self._id, folder).join()
             trials = self.storage.get_all_trials(self._id, deepcopy=False)
             self._ledger = Ledger(trials, self._objective.minimize, config.search.batch, config.search.history)
             self.pruning = Pruning(config, self._ledger, self._objective.minimize)
@@ -237,6 +237,11 @@ class Search:
         """Puts trials that were asked for and not told back, so that they are given again."""
         with suppress(*AWAY):  # then others put them back
             self.board.put_back()
+
+    @staticmethod
+    def owner_of(trial: FrozenTrial) -> str | None:
+        """The worker who has a stored trial, or had it at its end."""
+        return trial.user_attrs.get(OWNER)
 
     def config_of(self, trial: FrozenTrial) -> Config:
         """The configuration of a stored trial."""

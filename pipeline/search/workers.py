@@ -11,15 +11,14 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage
 
-from pipeline.names import slug
-from pipeline.search.locks import FileLatch
+from pipeline.latch import FileLatch
+from pipeline.names import own_name, slug
 
 __all__ = ["BEAT_S", "SILENCE_S", "Workers"]
 
@@ -30,7 +29,7 @@ PREFIX = "worker "
 
 
 class Workers:
-    """The workers of a study, this one among them.
+    """The workers of a study, and this one among them once it has joined.
 
     Args:
         folder: for the files that this host's workers hold.
@@ -44,14 +43,18 @@ class Workers:
     ) -> None:
         self._storage, self._study, self._clock = storage, study, clock
         self._folder = folder.resolve()
-        self.own = f"{slug(socket.gethostname())}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.own = own_name()
         self._latch = FileLatch(self._file(self.own))
-        self._latch.take()
         self._count = 0
         self._seen: dict[str, tuple[int, float]] = {}  # by worker: its count, and when that was new
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def join(self) -> "Workers":
+        """Gives the first sign of life."""
+        self._latch.take()
         self.beat()
+        return self
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.alive"
@@ -93,7 +96,7 @@ class Workers:
 
     def alive(self, name: str | None) -> bool:
         """Whether a worker is at work, this one or another."""
-        return name is not None and (name == self.own or name in self.others())
+        return name in self.others() or (name == self.own and self._latch.taken)
 
     def others(self) -> set[str]:
         """The other workers that are alive."""

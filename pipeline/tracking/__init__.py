@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipeline.lazy import lazily
 from pipeline.tracking.outage import Outage, asking_again, briefly
 from pipeline.tracking.place import check_store, check_there, store_uri, ui_address
-from pipeline.tracking.spool import Spool, alive_in, new_owner, spool_dir
+from pipeline.tracking.spool import Spool, spool_dir
 from pipeline.tracking.trial import TrialRun
 from pipeline.tracking.writer import Writer
 
@@ -52,7 +52,6 @@ __all__ = [
     "TrialRun",
     "Writer",
     "address_of",
-    "alive_in",
     "asking_again",
     "briefly",
     "check_store",
@@ -61,7 +60,6 @@ __all__ = [
     "find_subject",
     "is_loopback",
     "mend",
-    "new_owner",
     "newest_views",
     "open_store",
     "read_study",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import requests
 from mlflow.exceptions import MlflowException, RestException
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pipeline.databases import database_is_away
 from pipeline.errors import RunError
 
 __all__ = ["StoreAwayError", "is_transient", "reason_of"]
@@ -38,8 +38,6 @@ ERRNOS = frozenset(
         errno.EHOSTUNREACH,
     }
 )
-# Of SQLite's errors of operation; others, as a table that isn't there, stay.
-SQLITE = re.compile("locked|busy|readonly|disk I/O error|is full|unable to open")
 # Of MLflow's, where it hides what it met: a page of a proxy, a file that is there and didn't come.
 HIDDEN = ("not in a valid JSON format", "Failed to download artifacts from", "failures occurred while downloading")
 # How libraries speak of what the operating system told them; their texts also hold addresses and passwords.
@@ -63,7 +61,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, requests.RequestException):  # these are OSErrors too
         return error.response is None or error.response.status_code in STATUSES
     if isinstance(error, SQLAlchemyError):
-        return _is_transient_of_database(error)
+        return database_is_away(error)
     if isinstance(error, OSError):
         return isinstance(error, ConnectionError | TimeoutError) or error.errno in ERRNOS
     return False
@@ -78,16 +76,6 @@ def _is_transient_of_mlflow(error: MlflowException) -> bool:
         return is_transient(cause)
     # Its code for anything it has no code for stands for 500 as well.
     return _code(error) in STATUSES - {500} or any(text in str(error) for text in HIDDEN)
-
-
-def _is_transient_of_database(error: SQLAlchemyError) -> bool:
-    if isinstance(error, PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if isinstance(error.orig, sqlite3.Error):
-        return isinstance(error, OperationalError) and SQLITE.search(str(error.orig)) is not None
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def reason_of(error: BaseException) -> str:

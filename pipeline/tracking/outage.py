@@ -14,23 +14,13 @@ from pipeline.config import Config, masked
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.tracking.place import store_uri
+from pipeline.waiting import POLL_S, pause, pauses
 
-__all__ = ["Outage", "asking_again", "briefly", "kept_in", "pauses", "watched"]
-
-POLL_S = 0.1
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+__all__ = ["Outage", "asking_again", "briefly", "kept_in", "watched"]
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Result = TypeVar("Result")
-
-
-def pauses() -> Iterator[float]:
-    """Seconds between attempts: twice as long each time, up to a limit."""
-    pause = FIRST_PAUSE_S
-    while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
 class Outage:
@@ -97,14 +87,14 @@ class Outage:
 
         patience_s = self.patience_s if patience_s is None else patience_s
         began = time.monotonic()
-        for attempt, pause in enumerate(pauses()):
+        for attempt, seconds in enumerate(pauses()):
             try:
                 found = call()
             except Exception as error:
                 if not is_transient(error):
                     raise
                 self.note(error)
-                if time.monotonic() + pause > began + patience_s:
+                if time.monotonic() + seconds > began + patience_s:
                     raise RunError(f"{self.sentence}, for {patience_s:g} s (tracking.patience_s)") from None
             else:
                 if attempt:
@@ -112,16 +102,8 @@ class Outage:
                 return found
             if attempt:
                 self.away(f"waiting for it up to {patience_s:g} s")
-            _sleep(pause)
+            pause(seconds)
         raise AssertionError  # there is always another pause
-
-
-def _sleep(seconds: float) -> None:
-    """Sleeps until a signal comes."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        check_signals()
-        time.sleep(min(POLL_S, left))
 
 
 def watched(call: Callable[[], Result]) -> Result:

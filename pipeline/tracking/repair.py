@@ -17,14 +17,14 @@ import pandas as pd
 
 from pipeline.config import Config
 from pipeline.errors import RunError
-from pipeline.names import counted
+from pipeline.names import counted, own_name
 from pipeline.tracking.children import OWNER, PRUNED, TRIAL, Children, is_whole
 from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage, watched
 from pipeline.tracking.packing import DamagedError, unpack
 from pipeline.tracking.reading import children_of
 from pipeline.tracking.runs import find_parent
-from pipeline.tracking.spool import alive_in, left_behind, new_owner, set_aside, spool_dir, waiting_in
+from pipeline.tracking.spool import left_behind, set_aside, spool_dir, waiting_in
 from pipeline.tracking.store import Store, open_store
 
 __all__ = ["Disagreement", "Mended", "Outcome", "compare", "mend"]
@@ -121,14 +121,13 @@ class _Child:
         return self.pruned == outcome.pruned and self.value == outcome.value
 
 
-def compare(config: Config, study: str, finished: Finished, alive: Alive | None = None) -> Disagreement:
+def compare(config: Config, study: str, finished: Finished, alive: Alive) -> Disagreement:
     """Looks where MLflow and the search differ, and changes nothing.
 
     Args:
-        alive: says of a writer by name whether it lives; None: whether its folder is locked.
+        alive: says of a writer by name whether it lives.
     """
     folder = spool_dir(config, study)
-    alive = alive or alive_in(folder)
     store = open_store(config)
     parent = find_parent(store, study)
     children = _children(store, parent.info.run_id) if parent is not None else []
@@ -146,9 +145,7 @@ def compare(config: Config, study: str, finished: Finished, alive: Alive | None 
     )
 
 
-def mend(
-    config: Config, study: str, finished: Finished, outage: Outage, alive: Alive | None = None, owner: str = ""
-) -> Mended:
+def mend(config: Config, study: str, finished: Finished, outage: Outage, alive: Alive, owner: str = "") -> Mended:
     """Makes MLflow hold one run for each finished trial, as far as that can be done without training.
 
     What a writer that lives is at is left alone. Of several whole runs of a trial the earliest
@@ -159,7 +156,6 @@ def mend(
         owner: the name under which runs are delivered.
     """
     folder = spool_dir(config, study)
-    alive = alive or alive_in(folder)
     mended = Mended()
 
     def patiently(call: Callable[[], Result]) -> Result:
@@ -175,7 +171,7 @@ def mend(
     for child, why in _superfluous(children, told, alive):
         patiently(partial(store.client.delete_run, child.run_id))
         mended.deleted[why] = mended.deleted.get(why, 0) + 1
-    writer = Children(store, parent.info.run_id, owner or new_owner(), alive)
+    writer = Children(store, parent.info.run_id, owner or own_name(), alive)
     _deliver(writer, _left(folder, study, told, mended), mended, outage)
     there = {child.trial for child in patiently(lambda: _children(store, parent.info.run_id)) if child.whole}
     mended.missing = tuple(sorted(told.keys() - there - waiting_in(folder)))

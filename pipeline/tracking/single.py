@@ -2,6 +2,7 @@
 
 from pipeline.config import Config
 from pipeline.data import Dataset
+from pipeline.names import own_name
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.tracking.children import OWNER
 from pipeline.tracking.entities import dataset_input, identity_tags
@@ -9,7 +10,6 @@ from pipeline.tracking.finished import ToClient
 from pipeline.tracking.outage import Outage
 from pipeline.tracking.prepared import finished
 from pipeline.tracking.reading import equals, search
-from pipeline.tracking.spool import new_owner
 from pipeline.tracking.store import open_store
 from pipeline.tracking.trial import TrialRun
 
@@ -20,7 +20,7 @@ def track_single(
     config: Config, data: Dataset, record: MemberRecord, verdict: Verdict, started: float, outage: Outage
 ) -> str:
     """Writes the run of a single training, once, however often that has to be tried; returns its id."""
-    owner = new_owner()
+    owner = own_name()
     tags = identity_tags("train", config, None, data.digest) | {OWNER: owner}
     trial = TrialRun(0, config, {}, TrialRecord([record], verdict), None, started)
     run = finished(trial, tags, dataset_input(data))

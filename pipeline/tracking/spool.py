@@ -7,20 +7,18 @@ had was left behind, and what is in it may be delivered by anybody.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import secrets
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import Config
+from pipeline.latch import FileLatch
 from pipeline.names import slug
 from pipeline.tracking.place import directory_of
 
-__all__ = ["Spool", "alive_in", "left_behind", "new_owner", "set_aside", "spool_dir", "waiting_in"]
+__all__ = ["Spool", "left_behind", "set_aside", "spool_dir", "waiting_in"]
 
 LOCK, SUFFIX = ".lock", ".run"
 NAME = re.compile(r"^\d{8}-\d{1,9}\.run$")
@@ -31,11 +29,6 @@ def spool_dir(config: Config, study: str) -> Path:
     return directory_of(config) / "spool" / slug(study)
 
 
-def new_owner() -> str:
-    """A name for a writer, which no other has."""
-    return slug(f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
 class Spool:
     """The folder of one writer.
 
@@ -44,7 +37,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = -1
+        self._latch = FileLatch(folder / LOCK)
 
     def open(self) -> bool:
         """Makes the folder and takes it; False if it belongs to a process that lives.
@@ -52,27 +45,16 @@ class Spool:
         Raises:
             OSError: it can't be made.
         """
-        lock = self._opened()
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock = lock
-        return True
+        return self._open(attempts=3)
 
-    def _opened(self, attempts: int = 3) -> int:
-        """The file to lock; another writer may take the folders above away, as they are empty to it."""
+    def _open(self, attempts: int) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            return os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:
+            return self._latch.take()
+        except FileNotFoundError:  # another writer took the folders above away, as they were empty to it
             if attempts == 1:
                 raise
-            return self._opened(attempts - 1)
+            return self._open(attempts - 1)
 
     def put(self, serial: int, trial: int, content: bytes) -> Path:
         """Stores a file, on the disk before this returns: whole, or not at all.
@@ -80,7 +62,7 @@ class Spool:
         Args:
             serial: its place in the order.
         """
-        if self._lock < 0 and not self.open():
+        if not self._latch.taken and not self.open():
             raise PermissionError(f"{self.folder} belongs to another process")
         path = self.folder / f"{serial:08d}-{trial}{SUFFIX}"
         beside = path.with_suffix(".part")
@@ -103,17 +85,16 @@ class Spool:
 
     def close(self) -> None:
         """Gives the folder up, and takes it away if nothing is left in it."""
-        if self._lock < 0:
+        if not self._latch.taken:
             return
         if not self.files():
-            for path in (*self.folder.glob("*.part"), self.folder / LOCK):
+            for path in (*self.folder.glob("*.part"), self._latch.path):
                 with suppress(OSError):
                     path.unlink()
             for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
                 with suppress(OSError):  # not empty: damaged files, other writers
                     folder.rmdir()
-        os.close(self._lock)
-        self._lock = -1
+        self._latch.let_go()
 
 
 def waiting_in(folder: Path) -> set[int]:
@@ -145,26 +126,6 @@ def left_behind(folder: Path) -> Iterator[Spool]:
             yield spool
         finally:
             spool.close()
-
-
-def alive_in(folder: Path) -> Callable[[str], bool]:
-    """A function that says of a writer of a study, by name, whether it lives: whether its folder is locked."""
-
-    def alive(owner: str) -> bool:
-        place = folder / slug(owner)
-        try:
-            lock = os.open(place / LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
-
-    return alive
 
 
 def _sync(folder: Path) -> None:

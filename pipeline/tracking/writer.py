@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
+from pipeline.names import counted
 from pipeline.tracking.backlog import Backlog, Entry
 from pipeline.tracking.courier import Courier
-from pipeline.tracking.outage import FIRST_PAUSE_S, POLL_S, Outage, kept_in, pauses
+from pipeline.tracking.outage import Outage, kept_in
 from pipeline.tracking.spool import Spool
 from pipeline.tracking.trial import TrialRun
+from pipeline.waiting import FIRST_PAUSE_S, POLL_S, pauses
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from pipeline.tracking.finished import FinishedRun
@@ -120,8 +122,8 @@ class Writer:
             check_signals()
             self._thread.join(POLL_S)
             if self._away and not told:
-                waiting = f"waiting up to {self._outage.patience_s:g} s for {len(self._backlog)} runs to be delivered"
-                self._outage.say(f"{self._outage.what}: {waiting}")
+                left, limit = counted(len(self._backlog), "run"), f"{self._outage.patience_s:g} s"
+                self._outage.say(f"{self._outage.what}: waiting up to {limit} for {left} to be delivered")
                 told = True
             if time.monotonic() > max(began, self._moved) + self._outage.patience_s:
                 return
@@ -149,9 +151,13 @@ class Writer:
         kept, lost, folder = self._backlog.on_disk, self._lost + self._backlog.in_memory, self._backlog.spool.folder
         lines = []
         if kept:
-            lines.append(f"{kept} runs wait in {folder}: the next `initlab sweep` of the study delivers them")
+            lines.append(
+                f"{counted(kept, 'run')} kept in {folder}, for the next `initlab sweep` of the study to deliver"
+            )
         if lost:
-            lines.append(f"{lost} runs could not be kept: the next `initlab sweep` of the study trains them again")
+            lines.append(
+                f"{counted(lost, 'run')} could not be kept: the next `initlab sweep` of the study trains again"
+            )
         return "; ".join(lines)
 
     def _run(self) -> None:
@@ -260,7 +266,7 @@ class Writer:
         """The store took what it was given."""
         self._moved = time.monotonic()
         if not self._work:
-            late = f"; the {self._late} runs that waited are delivered" if self._late else ""
+            late = f"; {counted(self._late, 'run')} that had waited: delivered" if self._late else ""
             self._outage.back(late)
             self._away, self._late = False, 0
 

@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.console import note, say
 from pipeline.errors import UsageError
 from pipeline.names import counted
-from pipeline.search import put_back_lost, studies
+from pipeline.search import living, put_back_lost, studies
 from pipeline.tracking import Outage, check_store
 
 __all__ = ["repair"]
@@ -28,7 +28,7 @@ def repair(config: Config, flags: Sequence[str] = ()) -> int:
 def _mended(config: Config, study: str) -> list[str]:
     """What was done, in words."""
     lost = put_back_lost(config, study)
-    done = tracking.mend(config, study, outcomes(config, study), Outage(config, note))
+    done = tracking.mend(config, study, outcomes(config, study), Outage(config, note), living(config, study))
     said = {
         f"{counted(lost, 'trial')} put back, to be given again, as nobody runs them any more": lost,
         f"{counted(done.delivered, 'run')} that waited on disk delivered": done.delivered,

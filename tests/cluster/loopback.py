@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,24 +40,13 @@ class Site:
     def start(self, verb: str, *overrides: str, log: Path | None = None) -> "subprocess.Popen[str]":
         """``initlab VERB``, with its output in a file or in pipes."""
         command = [sys.executable, "-P", "-m", "pipeline", verb, *overrides]
-        if log is None:
-            pipe = subprocess.PIPE
+        with nullcontext(subprocess.PIPE) if log is None else log.open("w") as output:
             return subprocess.Popen(
                 command,
                 cwd=self.home,
                 env=self.environment,
-                stdout=pipe,
-                stderr=pipe,
-                text=True,
-                start_new_session=True,
-            )
-        with log.open("w") as file:
-            return subprocess.Popen(
-                command,
-                cwd=self.home,
-                env=self.environment,
-                stdout=file,
-                stderr=file,
+                stdout=output,
+                stderr=output,
                 text=True,
                 start_new_session=True,
             )

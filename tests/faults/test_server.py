@@ -108,7 +108,7 @@ def test_a_signal_while_it_is_away_keeps_what_waits_for_the_next_time(
     proxy.fault, proxy.delay = (lambda: ""), 0.0
     again = lab(TRIALS, f"tracking.uri={proxy.address}")
     said = again.run()
-    assert f"{kept} runs that had waited on disk are delivered" in said
+    assert f"{kept} runs that had waited on disk: delivered" in said
     assert "training them again" not in said
     assert again.kept == []
     assert_whole(held_by(database), reference(TRIALS))
@@ -127,7 +127,7 @@ def test_what_a_killed_process_leaves_on_disk_is_delivered_by_the_next(lab, serv
     proxy.fault = lambda: ""
     said = lab(TRIALS, f"tracking.uri={proxy.address}").run()
     print(f"\n  {kept} runs kept on disk")
-    assert f"{kept} runs that had waited on disk are delivered" in said
+    assert f"{kept} runs that had waited on disk: delivered" in said
     assert_whole(held_by(database), reference(TRIALS))
 
 
@@ -140,12 +140,12 @@ def test_a_server_that_stays_away_is_an_error_that_says_what_waits_where(lab, se
     assert study.end() == 1
     waiting = len(study.kept)
     (line,) = study.said_errors.splitlines()
-    assert f"{waiting} runs wait in" in line
+    assert f"{waiting} runs kept in" in line
     assert "the next `initlab sweep` of the study delivers them" in line
     assert waiting > 0
     proxy.up()
     said = lab(TRIALS, f"tracking.uri={proxy.address}").run()
-    assert f"{waiting} runs that had waited on disk are delivered" in said
+    assert f"{waiting} runs that had waited on disk: delivered" in said
     assert_whole(held_by(database), reference(TRIALS))
 
 
