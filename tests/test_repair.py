@@ -85,7 +85,7 @@ def test_where_nothing_is_wrong_nothing_is_said_or_done(study):
 def test_a_study_that_mlflow_does_not_know_is_missing_whole(quick):
     config = quick("study.name=s")
     assert compare(config, "s", lambda: FOUR, nobody) == Disagreement(missing=(0, 1, 2, 3))
-    assert mend(config, "s", lambda: FOUR, Outage(config)).missing == (0, 1, 2, 3)
+    assert mend(config, "s", lambda: FOUR, Outage(config), nobody).missing == (0, 1, 2, 3)
 
 
 def test_a_finished_trial_without_a_run_is_missing(study):
