@@ -102,10 +102,8 @@ class Table:
         if n.stat != "p":
             return spread(wide[n.run] - wide[n.of])[n.stat]
         pairs = list(itertools.combinations(wide, 2))
-        raw = sorted((stats.ttest_rel(wide[a], wide[b]).pvalue, {a, b}) for a, b in pairs)
-        # Holm: each times how many are as large or larger, and never below an earlier one.
-        steps = np.maximum.accumulate([p * (len(raw) - i) for i, (p, _) in enumerate(raw)])
-        return next(min(1.0, step) for step, (_, pair) in zip(steps, raw, strict=True) if pair == {n.run, n.of})
+        adjusted = holm({frozenset(pair): stats.ttest_rel(*(wide[run] for run in pair)).pvalue for pair in pairs})
+        return adjusted[frozenset((n.run, n.of))]
 
     def of_region(self, n):
         values = self.finished["metrics.search/objective"]
@@ -150,6 +148,45 @@ class Table:
         return shares[f"params.{n.metric}"]
 
     searched = ("params.weight_init.scale", "params.bias_init.value", "params.weight_init.name")
+
+
+class Sides:
+    """The rows of ``networks.csv`` of sides that share their seeds."""
+
+    def __init__(self, path, numbers):
+        rows = pd.read_csv(path).set_index("seed")
+        self.sides = {run: own.drop(columns=["side", "run_id"]) for run, own in rows.groupby("run_id", sort=False)}
+        self.first = next(iter(self.sides))
+        first = self.sides[self.first]
+        # The page corrects for all the differences that it tests.
+        tested = {(n["data-run"], n["data-metric"]) for n in numbers if n["data-kind"] == "difference"}
+        self.p = holm({(run, m): paired(self.sides[run][m] - first[m]) for run, m in tested})
+
+    def says(self, number):
+        own, metric, stat = self.sides[number["data-run"]], number.get("data-metric"), number["data-stat"]
+        if stat in ("networks", "diverged"):
+            return len(own) if stat == "networks" else own["health/diverged"].sum()
+        if number["data-kind"] == "side":
+            return spread(own[metric])[stat]
+        assert number["data-of"] == self.first
+        differences = own[metric] - self.sides[self.first][metric]
+        if stat == "seeds":
+            return differences.notna().sum()
+        return self.p[number["data-run"], metric] if stat == "p" else spread(differences)[stat]
+
+
+def paired(differences):
+    """p of the paired t-test; where all differences are equal 0, or 1 if they are 0."""
+    if np.ptp(differences) < 1e-12:
+        return float(abs(differences.mean()) < 1e-12)
+    return stats.ttest_1samp(differences, 0.0).pvalue
+
+
+def holm(p):
+    """Holm's correction: each times how many are as large or larger, and never below an earlier one."""
+    order = sorted(p, key=p.get)
+    steps = np.maximum.accumulate([p[name] * (len(p) - i) for i, name in enumerate(order)])
+    return {name: min(1.0, step) for name, step in zip(order, steps, strict=True)}
 
 
 def agrees(shown, value):

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from conftest import QUICK, SMALL, run_command
 from mlflow.tracking import MlflowClient
+from pages import Page
+from recompute import Sides, agrees
 from scipy import stats
 
 
@@ -42,12 +44,28 @@ def test_studies_are_compared_on_the_winners_fresh_seeds(two):
     html, markdown = (two / page).read_text(), (two / text).read_text()
     assert f"{difference.mean():+.4f}" in html
     assert "weight_init.name" in html
-    assert "paired, 2 seeds" in html
+    assert "paired, 2 seeds" in "".join(Page(html).text)
     row = next(line for line in markdown.splitlines() if line.startswith("| test/accuracy"))
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     half = stats.t.ppf(0.975, 1) * difference.std(ddof=1) / np.sqrt(2)
     assert cells[2:5] == [f"{a.mean():.4f}", f"{b.mean():.4f}", f"{difference.mean():+.4f}"]
     assert cells[5] == f"{difference.mean() - half:+.4f} to {difference.mean() + half:+.4f}"
+
+
+def test_every_number_is_recomputed_from_the_networks(two):
+    done = run_command("compare", "first", "second", cwd=two)
+    page, text, table = (two / line for line in done.stdout.splitlines()[-3:])
+    shown = Page(page.read_text()).numbers
+    sides = Sides(table, [number for number, _ in shown])
+    assert len(shown) > 100
+    assert {(n["data-kind"], n["data-stat"]) for n, _ in shown} >= {
+        ("side", "networks"), ("side", "diverged"), ("side", "mean"), ("side", "low"), ("side", "high"),
+        ("difference", "mean"), ("difference", "low"), ("difference", "high"), ("difference", "p"),
+    }  # fmt: skip
+    for number, said in shown:
+        assert agrees(said, sides.says(number)), (number, said, sides.says(number))
+    assert "![" in text.read_text()
+    assert (page.parent / "figures/sides.svg").stat().st_size > 10_000
 
 
 def test_runs_are_compared_by_id(two):
@@ -63,9 +81,9 @@ def test_networks_without_seeds_in_common_are_not_paired(two):
     done = run_command("sweep", *SMALL, "study.name=third", "seed=1", "search.n_trials=4", cwd=two)
     assert done.returncode == 0, done.stderr
     done = run_command("compare", "first", "third", cwd=two)
-    html = (two / done.stdout.splitlines()[-3]).read_text()
-    assert "Welch, 4 networks" in html
-    assert "paired, " not in html
+    text = "".join(Page((two / done.stdout.splitlines()[-3]).read_text()).text)
+    assert "Welch, 4 networks" in text
+    assert "paired, " not in text
 
 
 @pytest.mark.parametrize(

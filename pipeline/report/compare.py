@@ -14,10 +14,13 @@ from pipeline.config import Config
 from pipeline.names import slug
 from pipeline.provenance import command_line
 from pipeline.report import paper
+from pipeline.report.answers import as_uri
+from pipeline.report.contest import ALPHA, METRIC
 from pipeline.report.exports import as_csv
 from pipeline.report.figures import curve_figure
 from pipeline.report.pages import figure_json, html_environment, markdown_environment, publish, scripts, stylesheet
 from pipeline.report.story import CURVES
+from pipeline.report.strips import sides_svg
 from pipeline.statistics import Spread, compare, holm, spread
 from pipeline.tracking import Subject, ui_address
 
@@ -36,6 +39,11 @@ METRICS = (
     "signal/gradient_ratio",
     "init/redundancy/effective_width",
     "init/saturation/flat_fraction",
+)
+# What the picture shows of them.
+PICTURE = (
+    *("test/accuracy", "val/loss", "redundancy/effective_width"),
+    *("redundancy/effective_rank", "saturation/flat_fraction", "signal/gradient_ratio"),
 )
 # Of a configuration, but not of the networks that it makes.
 ELSEWHERE = (
@@ -121,16 +129,22 @@ def write_comparison(config: Config, sides: Sequence[Subject], names: Sequence[s
         "configurations": _configurations(sides),
         "spreads": {m: [spread(side.values(m).to_numpy()) for side in sides] for m in metrics},
         "differences": found,
+        "answer_by": METRIC,
+        "alpha": ALPHA,
         "titles": CURVES,
         "again": command_line("compare", *names),
         "ui": ui_address(config),
-        "experiment": "",
+        "experiment": sides[0].experiment,
         "nothing": Spread(np.nan, np.nan, np.nan, np.nan, 0),
     }
     figures = {metric: figure_json(curve_figure(own, metric)) for metric, own in curves.items()}
     html = html_environment().get_template("compare.html.j2")
     text = markdown_environment().get_template("compare.md.j2").render(shown)
-    page = html.render(shown, curve_figures=figures, css=stylesheet(), **scripts())
+    strips = sides_svg({m: [side.values(m) for side in sides] for m in PICTURE if m in metrics}, _lettered(sides))
+    page = html.render(
+        shown, curve_figures=figures, pictures={"sides": as_uri(strips, "svg+xml")}, css=stylesheet(), **scripts()
+    )
+    publish(folder / "figures" / "sides.svg", strips)
     for metric, own in curves.items():
         publish(folder / "figures" / f"curves-{metric.replace('/', '-')}.svg", paper.curves_svg(own, metric))
     return [
@@ -141,7 +155,11 @@ def write_comparison(config: Config, sides: Sequence[Subject], names: Sequence[s
 
 
 def _curves(sides: Sequence[Subject], metric: str) -> Mapping[str, pd.DataFrame]:
-    return {f"{letter}: {side.name}": side.curve(metric) for letter, side in zip(ascii_uppercase, sides, strict=False)}
+    return {name: side.curve(metric) for name, side in zip(_lettered(sides), sides, strict=True)}
+
+
+def _lettered(sides: Sequence[Subject]) -> list[str]:
+    return [f"{letter}: {side.name}" for letter, side in zip(ascii_uppercase, sides, strict=False)]
 
 
 def _networks(sides: Sequence[Subject]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pipeline.report import paper
 from pipeline.report.figures import curve_figure, front_figure, map_figure
 from pipeline.report.pages import figure_json
 from pipeline.report.story import Story
+from pipeline.report.strips import contest_svg
 
 __all__ = ["Drawn", "draw"]
 
@@ -84,7 +85,7 @@ def _svg(story: Story) -> dict[str, Callable[[], bytes]]:
     if story.exemplars:
         found["exemplars"] = partial(paper.exemplars_svg, story.exemplars)
     if story.contest is not None:
-        found["contest"] = partial(paper.contest_svg, story.contest)
+        found["contest"] = partial(contest_svg, story.contest)
     for metric, drawn in story.maps.items():
         found[f"map-{metric.replace('/', '-')}"] = partial(paper.map_svg, drawn)
     if story.front is not None:

@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.exemplars import Exemplar
-from pipeline.report.contest import METRIC, Contest
 from pipeline.report.figures import CURVE_COLOURS
 from pipeline.report.layers import LayerMap
 from pipeline.report.maps import Map
@@ -21,14 +20,17 @@ from pipeline.report.scales import Scale
 from pipeline.report.trials import Front
 
 __all__ = [
-    "contest_svg",
+    "STYLE",
+    "as_svg",
     "curves_svg",
     "exemplars_svg",
     "front_svg",
     "importance_svg",
     "layers_svg",
+    "literal",
     "map_png",
     "map_svg",
+    "new_figure",
 ]
 
 DASHES = ("-", "--", ":", "-.", (0, (8, 3)), (0, (8, 3, 2, 3)), "-")
@@ -36,7 +38,8 @@ DASHES = ("-", "--", ":", "-.", (0, (8, 3)), (0, (8, 3, 2, 3)), "-")
 STYLE: dict[Any, Any] = {"svg.hashsalt": "initlab", "svg.fonttype": "none", "font.size": 9, "axes.grid": False}
 
 
-def _svg(figure: Figure) -> bytes:
+def as_svg(figure: Figure) -> bytes:
+    """The same bytes for the same figure."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a font without a letter of some label draws a box instead
@@ -44,7 +47,8 @@ def _svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Empty, of a size in inches; drawn under ``rc_context(STYLE)``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -52,7 +56,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def map_svg(drawn: Map) -> bytes:
     """A map with the theory's lines."""
-    return _svg(_map(drawn))
+    return as_svg(_map(drawn))
 
 
 def map_png(drawn: Map) -> bytes:
@@ -64,7 +68,7 @@ def map_png(drawn: Map) -> bytes:
 
 def _map(drawn: Map) -> Figure:
     with rc_context(STYLE):
-        figure = _figure(5.2, 3.8)
+        figure = new_figure(5.2, 3.8)
         ax = figure.subplots()
         colours: dict[str, Any] = {"cmap": drawn.colours, "vmin": drawn.low, "vmax": drawn.high}
         if drawn.cells is not None and drawn.up is not None:
@@ -98,7 +102,7 @@ def _axis(ax: Axes, scale: Scale, which: str) -> None:
 def curves_svg(curves: Mapping[str, pd.DataFrame], metric: str) -> bytes:
     """Learning curves with bands of one standard deviation over replicates."""
     with rc_context(STYLE):
-        figure = _figure(5.2, 3.6)
+        figure = new_figure(5.2, 3.6)
         ax = figure.subplots()
         for (name, curve), colour, dash in zip(curves.items(), CURVE_COLOURS, DASHES, strict=False):
             ax.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.2, linewidth=0)
@@ -106,13 +110,13 @@ def curves_svg(curves: Mapping[str, pd.DataFrame], metric: str) -> bytes:
         ax.set(xlabel="step", ylabel=metric)
         ax.grid(alpha=0.25)
         figure.legend(loc="outside lower center", frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def front_svg(front: Front) -> bytes:
     """Accuracy against flat fraction, by effective width, with the Pareto front."""
     with rc_context(STYLE):
-        figure = _figure(5.2, 3.8)
+        figure = new_figure(5.2, 3.8)
         ax = figure.subplots()
         shown = None
         for own, marker, size, edge, name in (
@@ -128,13 +132,13 @@ def front_svg(front: Front) -> bytes:
         figure.colorbar(shown, ax=ax, label="effective width")
         ax.set(xlabel="saturation/flat_fraction", ylabel="val/accuracy")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def importance_svg(shares: Mapping[str, float]) -> bytes:
     """A bar an axis of the search."""
     with rc_context(STYLE):
-        figure = _figure(5.2, 0.7 + 0.35 * len(shares))
+        figure = new_figure(5.2, 0.7 + 0.35 * len(shares))
         ax = figure.subplots()
         upwards = list(shares.items())[::-1]
         bars = ax.barh(
@@ -142,45 +146,14 @@ def importance_svg(shares: Mapping[str, float]) -> bytes:
         )
         ax.bar_label(bars, [f" {share:.2f}" for _, share in upwards])
         ax.set(xlabel="share of importance (PED-ANOVA)", xlim=(0, 1.1))
-        return _svg(figure)
-
-
-def contest_svg(contest: Contest) -> bytes:
-    """Mean ranks, with bars over those that can't be told apart (Demsar 2006, fig. 1), and means with intervals."""
-    entries = contest.entries
-    count = len(entries)
-    with rc_context(STYLE):
-        figure = _figure(7.2, 1.2 + 0.3 * (count + len(contest.cliques)))
-        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-        places = np.arange(count)
-        left.scatter([e.rank for e in entries], places, color=CURVE_COLOURS[0], zorder=3)
-        for n, (first, last) in enumerate(contest.cliques):
-            at = count - 0.3 + 0.45 * n
-            ends = [entries[first].rank - 0.04, entries[last].rank + 0.04]
-            left.plot(ends, [at, at], color="#000000", linewidth=3.5, solid_capstyle="butt")
-            for i in (first, last):
-                left.plot([entries[i].rank] * 2, [i, at], color="#888888", linewidth=0.6)
-        left.set(xlabel="mean rank over seeds (1: the best)", xlim=(0.8, count + 0.2))
-        left.set_yticks(places, [literal(e.name) for e in entries])
-        for place, entry in enumerate(entries):
-            s = entry.spread
-            right.scatter(entry.values, [place] * len(entry.values), color="#999999", s=8)
-            right.errorbar(
-                s.mean, place, xerr=[[s.mean - s.low], [s.high - s.mean]], fmt="o", color=CURVE_COLOURS[2], capsize=3
-            )
-        right.set(xlabel=f"{METRIC}, 95 % interval")
-        for ax in (left, right):
-            ax.set_ylim(count - 0.3 + 0.45 * len(contest.cliques), -0.6)
-            ax.grid(axis="x", alpha=0.25)
-        right.set_yticks(places, [""] * count)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def layers_svg(maps: Sequence[LayerMap]) -> bytes:
     """Heat maps of layers by steps: a row a metric, a column a trial."""
     with rc_context(STYLE):
         metrics, trials = list(dict.fromkeys(m.metric for m in maps)), list(dict.fromkeys(m.trial for m in maps))
-        figure = _figure(1.4 + 2.5 * len(trials), 0.7 + 1.6 * len(metrics))
+        figure = new_figure(1.4 + 2.5 * len(trials), 0.7 + 1.6 * len(metrics))
         axes = figure.subplots(len(metrics), len(trials), squeeze=False)
         for own in maps:
             row, column = metrics.index(own.metric), trials.index(own.trial)
@@ -195,13 +168,13 @@ def layers_svg(maps: Sequence[LayerMap]) -> bytes:
                 ax.set_xlabel("step")
             if column == len(trials) - 1:
                 figure.colorbar(shown, ax=axes[row, :].tolist(), label=own.metric.split("/")[-1].replace("_", " "))
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def exemplars_svg(exemplars: Sequence[Exemplar]) -> bytes:
     """First-layer weights and how alike the units are, before training and after it."""
     with rc_context(STYLE):
-        figure = _figure(8.4, 0.4 + 1.75 * len(exemplars))
+        figure = new_figure(8.4, 0.4 + 1.75 * len(exemplars))
         axes = figure.subplots(len(exemplars), 4, squeeze=False)
         for row, own in zip(axes, exemplars, strict=True):
             for i, when in enumerate(("before", "after")):
@@ -215,7 +188,7 @@ def exemplars_svg(exemplars: Sequence[Exemplar]) -> bytes:
                 ax.set_xticks([])
                 ax.set_yticks([])
             row[0].set_ylabel(f"{own.name}\naccuracy {own.accuracy:.3f}", fontsize=9)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _tiles(weights: np.ndarray) -> np.ndarray:

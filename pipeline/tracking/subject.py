@@ -31,22 +31,36 @@ class Subject:
         run_id: whose networks these are; of a study with a confirmed winner the study's own run.
         config: ``{dotted key: value}`` of the configuration behind the networks.
         what: which networks, in words.
+        experiment: id of the experiment that holds it.
         replicates: ``seed metric value``.
     """
 
     name: str
     run_id: str
+    experiment: str
     config: Mapping[str, Any]
     what: str
     replicates: pd.DataFrame
     layers: pd.DataFrame
 
     def values(self, metric: str) -> "pd.Series[float]":
-        """One metric by seed, without values that aren't finite."""
+        """One metric by seed, without values that aren't finite; the accuracy of a network that diverged is 0."""
         rows = self.replicates[self.replicates["metric"] == metric]
         found = rows.set_index("seed")["value"].astype(float)
+        if metric.endswith("/accuracy"):
+            found = found.fillna(0.0)
         finite: pd.Series[float] = found[np.isfinite(found)]
         return finite
+
+    @property
+    def networks(self) -> int:
+        """How many there are."""
+        return self.replicates["seed"].nunique()
+
+    @property
+    def diverged(self) -> int:
+        """How many of them diverged."""
+        return int(self.values("health/diverged").sum())
 
     def curve(self, metric: str) -> pd.DataFrame:
         """``step mean low high``: over replicates the mean, and one standard deviation to either side."""
@@ -125,6 +139,7 @@ def _subject(store: Store, networks: Run, trial: Run, what: str, name: str = "")
     return Subject(
         name=name or str(trial.info.run_name),
         run_id=networks.info.run_id,
+        experiment=networks.info.experiment_id,
         config=flatten(config),
         what=what,
         replicates=pd.read_parquet(file(networks, REPLICATES))[["seed", "metric", "value"]],

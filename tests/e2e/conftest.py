@@ -49,11 +49,15 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, port: int) -> Path:
-    """A folder with a study of three schemes and one of 1,000 trials."""
+    """A folder with a study of three schemes, one of 1,000 trials, the two compared, and answers."""
     folder = tmp_path_factory.mktemp("e2e")
     schemes = ["study.name=schemes", "search.n_trials=45", "trainer.epochs=8", f"tracking.port={port}", SCHEMES]
     lab("sweep", *schemes, cwd=folder)
     lab("sweep", "study.name=thousand", "search.n_trials=1000", "trainer.epochs=5", "search.confirm=3",
+        f"tracking.port={port}", cwd=folder)  # fmt: skip
+    lab("compare", "schemes", "thousand", f"tracking.port={port}", cwd=folder)
+    lab("answers", "report.questions=[q1,q2]", "report.answers=out", "dataset=wine", "trainer.batch_size=32",
+        "trainer.epochs=3", "search.replicates=3", "model.width=8", "search.space.model.depth.choices=[1]",
         f"tracking.port={port}", cwd=folder)  # fmt: skip
     return folder
 

@@ -14,9 +14,13 @@ def report(home, study):
 
 def opened(page, home, study):
     page.goto(report(home, study).as_uri())
+    ready(page)
+    return page
+
+
+def ready(page):
     page.wait_for_selector("html[data-ready=true]")
     page.wait_for_selector(".plot .main-svg")
-    return page
 
 
 def serious(page):
@@ -106,6 +110,31 @@ def test_axe_finds_nothing_serious(page, home, scheme, width, shoot):
     assert serious(page) == []
     # Nothing but tables and code, which scroll by themselves, is wider than the page.
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("path", ["compare-schemes-thousand/compare.html", "answers/answers.html"])
+def test_axe_finds_nothing_serious_on_other_pages(page, home, path, scheme, width, shoot):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 850})
+    page.goto((home / "mlruns/reports" / path).as_uri())
+    if path.startswith("compare"):
+        ready(page)
+    shoot(page, f"{path.partition('/')[0]}-{scheme}-{width}", whole=True)
+    assert serious(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_side_is_followed_to_its_run(page, context, home, ui):
+    page.goto((home / "mlruns/reports/compare-schemes-thousand/compare.html").as_uri())
+    ready(page)
+    link = page.locator("header a[data-run]").nth(1)
+    run = link.get_attribute("data-run")
+    with context.expect_page() as new:
+        link.click()
+    new.value.get_by_text("thousand").first.wait_for(timeout=60_000)
+    assert new.value.url == f"{ui}/#/experiments/{experiment_of(home)}/runs/{run}"
 
 
 def test_it_prints_on_paper(page, home, shoot):
