@@ -125,10 +125,14 @@ class Observer:
 
     def stride(self, left: int) -> int:
         """How many of the ``left`` steps may be taken before something has to be looked at."""
-        if self.seen.clock.watched.any():
+        if self.seen.clock.watched and not self.stack.native:
             return 1
         due = [step - self.step for step in (1, *self.probe_steps) if step > self.step]
         return min([left, *due])
+
+    def ties_to_watch(self) -> Sequence[kernels.Ties]:
+        """For the kernels to watch in every step; nothing where ``stride`` sees to it."""
+        return self.seen.clock.ties() if self.stack.native else ()
 
     def looks_at_updates(self, step: int) -> bool:
         """Whether the update of a step is looked at."""
@@ -147,7 +151,10 @@ class Observer:
             self.seen.first_bad[new] = first[new]
         self.step += taken
         self.running_rows += taken * self.plan.batch_size
-        self.seen.clock.tick(self.step)
+        if steps.ties:
+            self.seen.clock.saw(self.step - taken, *steps.ties)
+        else:
+            self.seen.clock.tick(self.step)
         if steps.updates is not None:
             self.update_ratio, self.layer_ratios = update_ratios(self.stack, steps.updates, self.layers)
             if self.step == 1:

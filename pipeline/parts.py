@@ -131,11 +131,9 @@ class Trainer:
             self.progress(done)
 
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
-            own: dict[int, Any] = {}
-            for places, training in Training(module, data, start, plan).parted():
-                training.run(part.until, partial(after_epoch, len(places)), self.check)
-                own |= zip(places, training.finish() if part.last else training.pause().single(), strict=True)
-            found += [own[i] for i in range(len(own))]
+            training = Training(module, data, start, plan)
+            training.run(part.until, partial(after_epoch, len(training.members)), self.check)
+            found += training.finish() if part.last else training.pause().single()
         return found
 
     def _starts(self, part: Part, size: int, stacks: Callable[[Any], Any]) -> Iterator[Any]:

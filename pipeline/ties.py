@@ -1,7 +1,8 @@
 """The clock of ``symmetry/first_break`` and ``symmetry/broken_step``: when ties between neurons broke.
 
 Two hidden neurons of a layer are tied while their incoming rows and biases are equal to
-the last bit. A tie is looked for in every step, at the cost of one comparison a neuron.
+the last bit. A tie is looked for in every step, at the cost of one comparison a neuron:
+by ``tick``, or by the kernels as they train, which tell ``saw``.
 """
 
 import copy
@@ -45,16 +46,13 @@ class TieClock:
         self.lasting_break = np.full(len(stack), NEVER)
         # {layer: (member, neuron, its twin)}, for members that still have a tie.
         self.pairs: list[np.ndarray] = [np.empty((0, 3), dtype=np.int64) for _ in self.layers]
-        self._rescan(np.arange(len(stack)), step=0)
+        self.broken_step[self._rescan(np.arange(len(stack)))] = 0
         self.lasting = [self._within(i, layer, classes) for i, layer in enumerate(self.layers)]
 
     @property
-    def watched(self) -> np.ndarray:
-        """Which members have a tie left to watch, so that ``tick`` must see every step of theirs: ``(count,)``."""
-        found: np.ndarray = self.broken_step == NEVER
-        for pairs in self.lasting:
-            found[pairs[:, 0]] = True
-        return found
+    def watched(self) -> bool:
+        """Whether there is a tie left to watch, so that every step must be seen."""
+        return bool((self.broken_step == NEVER).any()) or any(map(len, self.lasting))
 
     def take(self, members: Sequence[int]) -> "TieClock":
         """The clock of some members, in their order; of use to ``joined`` alone."""
@@ -96,14 +94,45 @@ class TieClock:
         loose = watched[~tied[watched]]
         if loose.size:
             # None of the twins we knew agree; two others may (a class can split in two).
-            self._rescan(loose, step)
+            self.broken_step[self._rescan(loose)] = step
+
+    def ties(self) -> "tuple[kernels.Ties, kernels.Ties] | tuple[()]":
+        """What the kernels are to watch, for ``saw``: all ties, and those that should last; nothing without any."""
+        if not self.watched:
+            return ()
+        every, lasting = (
+            np.concatenate([np.insert(own, 1, i, axis=1) for i, own in enumerate(pairs)])
+            for pairs in (self.pairs, self.lasting)
+        )
+        return kernels.Ties.of(every, len(self.stack), True), kernels.Ties.of(lasting, len(self.stack), False)
+
+    def saw(self, before: int, ties: kernels.Ties, lasting: kernels.Ties) -> None:
+        """Call after steps in which the kernels watched, in place of ``tick``.
+
+        Args:
+            before: steps that were taken before them.
+        """
+        for breaks, seen in (
+            (self.lasting_break, lasting.parted),
+            (self.first_break, ties.parted),
+            (self.broken_step, ties.gone),
+        ):
+            new = (seen > 0) & (breaks == NEVER)
+            breaks[new] = before + seen[new]
+        self.lasting = self._unbroken(self.lasting, self.lasting_break)
+        self.pairs = self._unbroken(self.pairs, self.broken_step)
+        self._rescan(np.flatnonzero((ties.parted > 0) & (self.broken_step == NEVER)))
+
+    @staticmethod
+    def _unbroken(pairs: Sequence[np.ndarray], breaks: np.ndarray) -> list[np.ndarray]:
+        """The pairs of members that have not come to a break."""
+        return [own[breaks[own[:, 0]] == NEVER] for own in pairs]
 
     def _tick_lasting(self, step: int) -> None:
         for layer, pairs in zip(self.layers, self.lasting, strict=True):
             if len(pairs):
                 self.lasting_break[pairs[~self._still_equal(layer, pairs), 0]] = step
-        if any(map(len, self.lasting)):
-            self.lasting = [pairs[self.lasting_break[pairs[:, 0]] == NEVER] for pairs in self.lasting]
+        self.lasting = self._unbroken(self.lasting, self.lasting_break)
 
     def _within(self, i: int, layer: Layer, classes: Sequence[list[np.ndarray] | None]) -> np.ndarray:
         """Twins of hidden layer ``i`` that are in one class."""
@@ -121,13 +150,15 @@ class TieClock:
         found: np.ndarray = torch.stack(parts).all(0).cpu().numpy()
         return found
 
-    def _rescan(self, members: np.ndarray, step: int) -> None:
+    def _rescan(self, members: np.ndarray) -> np.ndarray:
+        """Finds the ties that members have now; returns those without any."""
         found = [self._find(layer, members) for layer in self.layers]
         tied = np.unique(np.concatenate([pairs[:, 0] for pairs in found])) if found else np.empty(0)
-        self.broken_step[np.setdiff1d(members, tied)] = step
         self.pairs = [
             np.concatenate([old[~np.isin(old[:, 0], members)], new]) for old, new in zip(self.pairs, found, strict=True)
         ]
+        loose: np.ndarray = np.setdiff1d(members, tied)
+        return loose
 
     def _find(
         self, layer: Layer, members: np.ndarray, classes: Sequence[np.ndarray | None] | None = None
@@ -171,7 +202,7 @@ def _shifted(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
 
 def _twins(rows: np.ndarray) -> list[tuple[int, int]]:
     """(neuron, first earlier neuron with the same row to the last bit), for each that has one."""
-    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 becomes 0.0
+    rows = np.ascontiguousarray(np.where(np.isnan(rows), np.nan, rows + 0.0), dtype=rows.dtype)  # -0.0 becomes 0.0
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return [(i, int(first[k])) for i, k in enumerate(inverse) if first[k] != i]

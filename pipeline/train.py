@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -104,27 +103,14 @@ class Training:
                     check()
                 keep = self.observer.looks_at_updates(self.observer.step + n)
                 taken = batches[:, done : done + n]
-                self.observer.after_steps(
-                    self.execution.advance(self.data.x_train, self.data.y_train, taken, keep=keep)
-                )
+                ties = self.observer.ties_to_watch()
+                steps_taken = self.execution.advance(self.data.x_train, self.data.y_train, taken, keep=keep, watch=ties)
+                self.observer.after_steps(steps_taken)
                 done += n
             self.observer.after_epoch()
             self.epoch += 1
             if on_epoch is not None:
                 on_epoch(self.epoch)
-
-    def parted(self) -> "list[tuple[list[int], Training]]":
-        """Trainings of all its members, with their places here.
-
-        Members with ties must be looked at after every step. The kernels train the others
-        many steps at a time, once they are by themselves.
-        """
-        watched = self.observer.seen.clock.watched
-        kinds = [np.flatnonzero(watched == kind).tolist() for kind in (True, False)]
-        if self.plan.execution != "native" or not all(kinds):
-            return [(list(range(len(self.members))), self)]
-        whole = self.pause()
-        return [(kind, Training(self.stack.module, self.data, [whole.take(kind)], self.plan)) for kind in kinds]
 
     def pause(self) -> Paused:
         """A copy of what the members need to go on."""

@@ -1,9 +1,12 @@
 """One network stepped as anybody would: ``nn.Module``, backward, ``torch.optim``."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.execution.steps import Execution, State, Steps
+from pipeline.native import Ties
 from pipeline.optim import OptimizerSpec, StackedOptimizer
 from pipeline.stack import Stack
 
@@ -37,7 +40,7 @@ class Loop(Execution):
         self.moved = {name: p for name, p in self.network.named_parameters() if name in optimizer.parameters}
         self.torch_optimizer = _torch_optimizer(list(self.moved.values()), optimizer)
 
-    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:  # noqa: ARG002
         steps = rows.shape[1]
         loss = torch.empty(1, steps, dtype=self.stack.dtype)
         hits = torch.empty(1, steps, dtype=torch.int64)

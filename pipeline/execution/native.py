@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.execution.steps import Execution, Steps
 from pipeline.layers import Layer
-from pipeline.native import MLPKernel, Moments, Sought
+from pipeline.native import MLPKernel, Moments, Sought, Ties
 from pipeline.optim import StackedOptimizer
 from pipeline.stack import Parameters, Pass, Stack
 
@@ -75,13 +75,13 @@ class Native(Execution):
         names = [name for layer in stack.layers for name in (layer.weight, layer.bias)]
         self.moments = [moment.get(name or "") for moment in optimizer.moments for name in names]
 
-    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:
         spec = self.optimizer.spec
         taken = torch.full((len(self.stack),), self.optimizer.steps)
         moments = Moments(
             *(spec.name, spec.momentum, spec.beta1, spec.beta2, spec.eps),
             *(self.lr, self.decay, taken, self.moments),
         )
-        loss, hits, updates = self.stack.kernel.train(x.flatten(1), y, rows.contiguous(), moments, keep)
+        loss, hits, updates = self.stack.kernel.train(x.flatten(1), y, rows.contiguous(), moments, keep, watch)
         self.optimizer.steps += rows.shape[1]
-        return Steps(loss, hits, self.stack.named(updates) if keep else None)
+        return Steps(loss, hits, self.stack.named(updates) if keep else None, watch)

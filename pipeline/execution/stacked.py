@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.execution.steps import Execution, Steps
+from pipeline.native import Ties
 from pipeline.optim import OptimizerSpec, Rates, StackedOptimizer, apply_step
 from pipeline.stack import Parameters, Stack
 from pipeline.symmetry import Projection
@@ -28,7 +29,7 @@ class Stacked(Execution):
         super().__init__(stack, optimizer)
         self.ties = ties
 
-    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:  # noqa: ARG002
         loss = torch.empty(rows.shape[:2], dtype=self.stack.dtype)
         hits = torch.empty(rows.shape[:2], dtype=torch.int64)
         count, updates = len(self.stack), None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.native import Ties
 from pipeline.optim import StackedOptimizer
 from pipeline.stack import Parameters, Stack
 
@@ -24,11 +25,13 @@ class Steps:
         hits: rows of each batch that were predicted right, ``(count, steps)``.
         updates: what the last step added, ``{name: (count or more, *shape)}``; None where
             it was not asked for.
+        ties: those that were watched, with what was seen of them.
     """
 
     loss: Tensor
     hits: Tensor
     updates: Parameters | None
+    ties: Sequence[Ties] = ()
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,14 @@ class Execution(ABC):
         self.stack, self.optimizer = stack, optimizer
 
     @abstractmethod
-    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False) -> Steps:
+    def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:
         """Takes one step for each batch.
 
         Args:
             x: all samples ``(samples, *input_shape)``. y: ``(samples,)`` class indices.
             rows: which of them each member steps on, ``(count, steps, batch)``.
             keep: whether the last step's updates are wanted.
+            watch: ties to watch in every step, where that can be done; else whoever asks must look.
         """
 
     def state(self) -> State:

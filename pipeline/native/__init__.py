@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         sums_of_change,
     )
     from pipeline.native.mlp import KINDS, MLPKernel, Moments, Passed
+    from pipeline.native.ties import Ties
 
 __all__ = [
     "FIELDS",
@@ -29,6 +30,7 @@ __all__ = [
     "NoCompilerError",
     "Passed",
     "Sought",
+    "Ties",
     "build_ahead",
     "cache_folder",
     "compiler",
@@ -55,6 +57,7 @@ __getattr__ = lazily(
         "Moments": "mlp",
         "Passed": "mlp",
         "Sought": "looks",
+        "Ties": "ties",
         "look": "looks",
         "look_at_rows": "looks",
         "rows_equal": "looks",

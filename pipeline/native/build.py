@@ -20,7 +20,17 @@ from pathlib import Path
 
 __all__ = ["NoCompilerError", "build_ahead", "cache_folder", "compiler", "library", "machine", "stop_building"]
 
-SOURCES = ("kernels.hpp", "doubles.hpp", "looks.hpp", "layer.hpp", "mlp.cpp", "looks.cpp", "rows.cpp", "spectrum.cpp")
+SOURCES = (
+    "kernels.hpp",
+    "doubles.hpp",
+    "looks.hpp",
+    "layer.hpp",
+    "ties.hpp",
+    "mlp.cpp",
+    "looks.cpp",
+    "rows.cpp",
+    "spectrum.cpp",
+)
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-w")
 
 

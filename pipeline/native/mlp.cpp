@@ -6,6 +6,7 @@
 #include "kernels.hpp"
 #include "layer.hpp"
 #include "looks.hpp"
+#include "ties.hpp"
 
 namespace {
 
@@ -99,6 +100,7 @@ public:
         return sums;
     }
 
+    const std::vector<Layer> &layers() const { return layers_; }
     Signal activations(int l) const { return {layers_[l].a, layers_[l].wide}; }
     Signal slopes(int l) const { return {layers_[l].slope, layers_[l].wide}; }
 
@@ -152,12 +154,14 @@ private:
 extern "C" {
 
 // Trains members [from, to) for d.steps steps. loss, hits: (members, steps). uw, ub: null, or where
-// the last step's updates go. Returns 0, or 1 where memory has run out.
+// the last step's updates go. ties: so many, to be watched. Returns 0, or 1 where memory has run out.
 int train(const Net *net, const Optimizer *o, const Batches *d, int64_t from, int64_t to, float *loss, int32_t *hits,
-          float *const *uw, float *const *ub) try {
+          float *const *uw, float *const *ub, const Ties *ties, int64_t watched) try {
     Member member(*net, d->size, moments(*o));
     for (int64_t m = from; m < to; ++m) {
         member.read(m, true, o);
+        std::vector<TieWatch> watches;
+        for (int64_t i = 0; i < watched; ++i) watches.emplace_back(ties[i], m);
         for (int s = 0; s < d->steps; ++s) {
             const int64_t *rows = d->rows + m * d->row_stride + (int64_t)s * d->size;
             const float *x = member.gather(*d, rows, d->size);
@@ -167,6 +171,7 @@ int train(const Net *net, const Optimizer *o, const Batches *d, int64_t from, in
             hits[m * d->steps + s] = (int32_t)sums.hits;
             member.backward(x, d->size);
             member.step(*o, o->lr[m], o->decay[m], o->steps[m] + s + 1, uw && s + 1 == d->steps);
+            for (TieWatch &watch : watches) watch.after(s + 1, member.layers());
         }
         member.write(m, *o);
         if (uw) member.write_changes(m, uw, ub);

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.native.build import library
 from pipeline.native.looks import Found, Sought, looks_of
 from pipeline.native.tensors import address, addresses, check, enough_memory
+from pipeline.native.ties import Ties, as_argument
 
 __all__ = ["KINDS", "MLPKernel", "Moments"]
 
@@ -128,7 +129,7 @@ class MLPKernel:
         self._net = _Net(len(weights), *[ctypes.addressof(array) for array in held])
 
     def train(
-        self, x: Tensor, y: Tensor, rows: Tensor, moments: Moments, keep: bool
+        self, x: Tensor, y: Tensor, rows: Tensor, moments: Moments, keep: bool, ties: Sequence[Ties] = ()
     ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
         """Takes a step for each batch in ``rows``.
 
@@ -136,6 +137,7 @@ class MLPKernel:
             x: ``(samples, inputs)`` float32. y: ``(samples,)`` int64.
             rows: ``(S, steps, batch)`` int64, each member's own.
             keep: whether the last step's updates are wanted.
+            ties: to be watched; what was seen of them is written there.
 
         Returns:
             Losses ``(S, steps)`` float32 (mean over the batch, in nats), hits ``(S, steps)``
@@ -168,6 +170,7 @@ class MLPKernel:
         failed = self.library.train(
             *map(ctypes.byref, (self._net, optimizer, batches)),
             *(c_int64(0), c_int64(self.count), c_void_p(loss.data_ptr()), c_void_p(hits.data_ptr()), *changes),
+            *(as_argument(ties), c_int64(len(ties))),
         )
         enough_memory(failed)
         return loss, hits, [t for pair in zip(uw, ub, strict=True) for t in pair]
