@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.execution import obstacle
 from pipeline.init import ROLES, InitSpec
 from pipeline.layers import trace_layers
+from pipeline.models import MLP
 from pipeline.native import NoCompilerError
 from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
@@ -170,6 +171,8 @@ def check(config: Config, data: Dataset) -> torch.nn.Module:
         allowed = f"must be at most the {len(data.x_train)} training rows of {data.name}"
         raise UsageError.of("trainer.batch_size", config.trainer.batch_size, allowed)
     module = network(config, data)
+    if type(module) is MLP:  # known to go; torch.func takes seconds to be imported, which the kernels don't need
+        return module
     try:
         states = [{name: p.detach() for name, p in module.named_parameters()}] * 2
         stack = Stack(module, states, torch.float32, 2)

@@ -14,7 +14,7 @@ from pages import Page
 from recompute import Table, agrees
 
 from pipeline.records import MemberRecord, TrialRecord, Verdict
-from pipeline.report import build_report
+from pipeline.report import build_report, tell
 from pipeline.runner import load_dataset
 from pipeline.tracking import StudyTracker, TrialRun, read_study
 
@@ -189,7 +189,7 @@ def test_nothing_is_loaded_from_elsewhere(of_schemes):
 
 def shown(config, name):
     """The report of a study that is in the store."""
-    written = build_report(config, read_study(config, name))
+    written = build_report(config, tell(read_study(config, name), config.report.top))
     return Page(written.page.read_text()), written
 
 

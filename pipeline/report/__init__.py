@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pipeline.report.answers import check_folder, write_answers
     from pipeline.report.build import build_report, report_path
     from pipeline.report.compare import differences, write_comparison
+    from pipeline.report.story import tell
     from pipeline.report.summary import Row, Summary, summarise
     from pipeline.report.trials import Ending
 
@@ -20,6 +21,7 @@ __all__ = [
     "differences",
     "report_path",
     "summarise",
+    "tell",
     "write_answers",
     "write_comparison",
 ]
@@ -37,6 +39,7 @@ __getattr__ = lazily(
         "check_folder": "answers",
         "report_path": "build",
         "summarise": "summary",
+        "tell": "story",
         "write_answers": "answers",
     },
 )

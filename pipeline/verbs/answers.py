@@ -10,7 +10,7 @@ from pipeline.config import Config, compose, handed_on
 from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.probes import PROBES
-from pipeline.report import build_report, check_folder, report_path, write_answers
+from pipeline.report import build_report, check_folder, report_path, tell, write_answers
 from pipeline.runner import load_dataset
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
 from pipeline.shift import check_study
@@ -115,7 +115,7 @@ def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) 
 def _report(study: Config, runs: StudyRuns) -> Path:
     """The report that the study's own process wrote; made here where it is missing."""
     path = report_path(study, runs.study)
-    return path if path.is_file() else build_report(study, runs).page
+    return path if path.is_file() else build_report(study, tell(runs, study.report.top)).page
 
 
 def _verdicts(found: Sequence[Answer]) -> list[str]:

@@ -101,7 +101,8 @@ def _register(
 
 def _conclude(config: Config, runs: tracking.StudyRuns, tracker: tracking.StudyTracker) -> int:
     with asking_again():
-        written = tracker.patiently(lambda: report.build_report(config, runs))
+        story = tracker.patiently(lambda: report.tell(runs, config.report.top))
+    written = report.build_report(config, story)
     tracker.log_files(written.page.parent)
     tracker.show(written.note)
     if written.summary is not None:
