@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 DASHES = ("-", "--", ":", "-.", (0, (8, 3)), (0, (8, 3, 2, 3)), "-")
+TITLE = 26  # letters of a column's title in a line
 # The same bytes for the same numbers, and text that stays text.
 STYLE: dict[Any, Any] = {"svg.hashsalt": "initlab", "svg.fonttype": "none", "font.size": 9, "axes.grid": False}
 
@@ -153,7 +155,7 @@ def layers_svg(maps: Sequence[LayerMap]) -> bytes:
     """Heat maps of layers by steps: a row a metric, a column a trial."""
     with rc_context(STYLE):
         metrics, trials = list(dict.fromkeys(m.metric for m in maps)), list(dict.fromkeys(m.trial for m in maps))
-        figure = new_figure(1.4 + 2.5 * len(trials), 0.7 + 1.6 * len(metrics))
+        figure = new_figure(1.4 + 2.5 * len(trials), 0.9 + 1.6 * len(metrics))
         axes = figure.subplots(len(metrics), len(trials), squeeze=False)
         for own in maps:
             row, column = metrics.index(own.metric), trials.index(own.trial)
@@ -163,7 +165,7 @@ def layers_svg(maps: Sequence[LayerMap]) -> bytes:
             ax.set_xticks(range(values.shape[1]), list(map(str, own.steps)), rotation=45, fontsize=7)
             ax.set_yticks(range(values.shape[0]), [literal(name) for name in own.layers], fontsize=7)
             if row == 0:
-                ax.set_title(literal(own.trial), fontsize=9)
+                ax.set_title(literal(fill(own.trial, TITLE)), fontsize=8)
             if row == len(metrics) - 1:
                 ax.set_xlabel("step")
             if column == len(trials) - 1:
