@@ -141,7 +141,7 @@ def test_a_server_that_stays_away_is_an_error_that_says_what_waits_where(lab, se
     waiting = len(study.kept)
     (line,) = study.said_errors.splitlines()
     assert f"{waiting} runs kept in" in line
-    assert "the next `initlab sweep` of the study delivers them" in line
+    assert "for the next `initlab sweep` of the study to deliver" in line
     assert waiting > 0
     proxy.up()
     said = lab(TRIALS, f"tracking.uri={proxy.address}").run()
