@@ -19,7 +19,7 @@ def opened(page, home, study):
 
 
 def ready(page):
-    page.wait_for_selector("html[data-ready=true]")
+    page.wait_for_selector("html[data-ready=true][data-drawn=true]")
     page.wait_for_selector(".plot .main-svg")
 
 

@@ -31,7 +31,7 @@ function draw(box, name) {
   return Plotly.react(box, structuredClone(figure.data), themed(figure.layout), options);
 }
 
-for (const box of document.querySelectorAll(".plot")) {
+function begin(box) {
   const figures = {};
   for (const holder of box.parentElement.querySelectorAll("script[type='application/json']")) {
     figures[holder.dataset.name] = JSON.parse(holder.textContent);
@@ -59,4 +59,13 @@ const redraw = () => {
 };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 matchMedia("print").addEventListener("change", redraw);
-document.documentElement.dataset.ready = "true"; // all figures have been handed to plotly
+// The first figure can be used while the others are drawn, one after the other.
+const waiting = [...document.querySelectorAll(".plot")];
+function proceed() {
+  if (waiting.length) begin(waiting.shift());
+  document.documentElement.dataset.ready = "true";
+  if (waiting.length) setTimeout(proceed);
+  else document.documentElement.dataset.drawn = "true";
+}
+proceed();
+addEventListener("beforeprint", () => waiting.splice(0).forEach(begin));
