@@ -63,8 +63,7 @@ def test_stacked_equals_alone(name, optimizer):
     members = [initial_parameters(module, init, seed, fit_data()) for seed, init in enumerate(specs)]
     lr = [0.002 * (1 + i % 4) for i in range(len(members))]
     decay = [0.01 * (i % 3) for i in range(len(members))]
-    steps = 15 if name == "cnn" else 50  # convolutions in float64 take their time
-    per_member = [batches(seed, steps) for seed in range(len(members))]
+    per_member = [batches(seed, 50) for seed in range(len(members))]
     stack = train_stacked(module, members, per_member, spec, lr, decay)
     for i, initial in enumerate(members):
         alone = copy.deepcopy(module).double()

@@ -21,7 +21,7 @@ from pipeline.report.figures import curve_figure
 from pipeline.report.pages import figure_json, html_environment, markdown_environment, publish, scripts, stylesheet
 from pipeline.report.story import CURVES
 from pipeline.report.strips import sides_svg
-from pipeline.statistics import Spread, compare, holm, spread
+from pipeline.statistics import compare, holm, spread
 from pipeline.tracking import Subject, ui_address
 
 __all__ = ["Difference", "differences", "write_comparison"]
@@ -135,7 +135,6 @@ def write_comparison(config: Config, sides: Sequence[Subject], names: Sequence[s
         "again": command_line("compare", *names),
         "ui": ui_address(config),
         "experiment": sides[0].experiment,
-        "nothing": Spread(np.nan, np.nan, np.nan, np.nan, 0),
     }
     figures = {metric: figure_json(curve_figure(own, metric)) for metric, own in curves.items()}
     html = html_environment().get_template("compare.html.j2")
