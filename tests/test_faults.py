@@ -111,6 +111,18 @@ def test_nobody_listens():
     assert reason_of(error) == "connection refused"
 
 
+def test_a_request_that_failed_and_is_told_as_a_wrong_argument(server):
+    """As MLflow tells it of a logged model's tags."""
+    uri = f"http://127.0.0.1:{free_port()}"
+    error = failure(lambda: MlflowClient(uri, uri).set_logged_model_tags("m-1", {"a": "b"}))
+    assert error.error_code == "INVALID_PARAMETER_VALUE"
+    assert is_transient(error)
+    assert reason_of(error) == "connection refused"
+    server.answer = 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}'
+    uri = f"http://127.0.0.1:{server.server_port}"
+    assert not is_transient(failure(lambda: MlflowClient(uri, uri).set_logged_model_tags("m-1", {"a": "b"})))
+
+
 def test_a_server_that_takes_a_request_and_says_nothing(server, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     server.answer = 0, b""

@@ -74,6 +74,8 @@ def _is_transient_of_mlflow(error: MlflowException) -> bool:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, requests.RequestException | SQLAlchemyError | OSError):
         return is_transient(cause)
+    if isinstance(cause, MlflowException) and is_transient(cause):
+        return True  # a request that failed, told as if an argument were wrong
     # Its code for anything it has no code for stands for 500 as well.
     return _code(error) in STATUSES - {500} or any(text in str(error) for text in HIDDEN)
 

@@ -55,7 +55,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     check_signals()
     model = ""
     if config.tracking.register_winner:
-        model = tracker.outage.patiently(lambda: _register(config, runs, record.members, search.name, data))
+        model = _register(config, runs, record.members, tracker, data)
     confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
@@ -86,16 +86,25 @@ def _meanwhile() -> None:
 
 
 def _register(
-    config: Config, runs: tracking.StudyRuns, members: Sequence[MemberRecord], study: str, data: Dataset
+    config: Config,
+    runs: tracking.StudyRuns,
+    members: Sequence[MemberRecord],
+    tracker: tracking.StudyTracker,
+    data: Dataset,
 ) -> str:
     """Registers the network of median validation accuracy: typical of the init, not the luckiest."""
     ranked = sorted(members, key=lambda m: m.final["val/accuracy"])
     typical = ranked[len(ranked) // 2]
     if typical.state is None or typical.diverged_step is not None:
         return ""
-    run_id = runs.parent.info.run_id
     return tracking.register_winner(
-        runs.store, run_id, f"initlab-{slug(study)}", network(config, data), typical.state, data
+        runs.store,
+        runs.parent.info.run_id,
+        f"initlab-{slug(runs.study)}",
+        network(config, data),
+        typical.state,
+        data,
+        tracker.outage.patiently,  # not watched: another thread would speak into what is silent here
     )
 
 

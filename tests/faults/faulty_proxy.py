@@ -7,14 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
-__all__ = ["FAULTS", "Proxy", "free_port", "sometimes"]
+__all__ = ["FAULTS", "Proxy", "free_port", "nth", "sometimes"]
 
 ANSWER_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\nConnection: close\r\n\r\nouch\n"
 
 FAULTS = ("drop", "500", "silent", "swallow", "cut")
 """What may become of a request: its connection is reset unread; it is answered 500; it is never
-answered; it reaches the server, whose answer is lost; it is cut off in its middle."""
+answered; it reaches the server, whose answer is lost; its connection ends in its middle."""
 
 
 def free_port() -> int:
@@ -97,7 +98,7 @@ class Proxy:
         if fault == "cut":
             request = request[: max(1, len(request) // 2)]
         answer = self._ask(request)
-        if fault != "swallow":
+        if fault not in ("swallow", "cut"):
             client.sendall(answer)
 
     def _ask(self, request: bytes) -> bytes:
@@ -133,7 +134,7 @@ def _length(head: bytes) -> int:
     """How long a whole message is."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
+        if name.lower() == b"content-length" and value.strip():  # its digits may be cut off
             return len(head) + 4 + int(value)
     return len(head) + 4
 
@@ -147,3 +148,9 @@ def sometimes(seed: int, share: float, faults: tuple[str, ...]) -> Callable[[], 
             return chance.choice(faults) if chance.random() < share else ""
 
     return fault
+
+
+def nth(number: int, fault: str) -> Callable[[], str]:
+    """A fault of the ``number``-th request, counted from one."""
+    asked = count(1)
+    return lambda: fault if next(asked) == number else ""
