@@ -1,8 +1,8 @@
-"""The two failures a user sees, each with the exit code it ends in."""
+"""The failures a user sees, each with the exit code it ends in."""
 
 from pipeline.masking import masked
 
-__all__ = ["InitlabError", "RunError", "UsageError"]
+__all__ = ["InitlabError", "RunError", "StoreAwayError", "UsageError"]
 
 LONGEST = 120  # characters of a key or a value that are shown
 
@@ -19,6 +19,10 @@ class InitlabError(Exception):
 
 class RunError(InitlabError):
     """Something failed while running (exit 1)."""
+
+
+class StoreAwayError(RunError):
+    """The store can't be opened now; it may be back soon."""
 
 
 class UsageError(InitlabError):

@@ -15,10 +15,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import compose
-from pipeline.errors import RunError
-from pipeline.tracking import Outage, briefly, open_store
+from pipeline.errors import RunError, StoreAwayError
+from pipeline.tracking import Outage, briefly, check_there, open_store
 from pipeline.tracking.database import engine_of
-from pipeline.tracking.faults import StoreAwayError, is_transient, reason_of
+from pipeline.tracking.faults import is_transient, reason_of
 from pipeline.tracking.outage import pauses
 
 PASSWORD = "pa55word"
@@ -209,6 +209,22 @@ def test_a_server_of_databases_that_is_away_is_found_out_at_once(tmp_path):
     assert isinstance(error, StoreAwayError)
     assert is_transient(error)
     assert PASSWORD not in str(error)
+
+
+@pytest.mark.parametrize(
+    "given", [("500", True), ("429", True), ("404", False), ("", True)], ids=lambda g: g[0] or "nobody"
+)
+def test_what_is_asked_before_a_store_is_read(server, given):
+    """Where a study is in the middle it is waited for, as everything else is."""
+    status, passes = given
+    server.answer = int(status or 0), b"ouch"
+    port = server.server_port if status else free_port()
+    error = failure(lambda: check_there(compose([f"tracking.uri=http://someone:{PASSWORD}@127.0.0.1:{port}"])))
+    assert is_transient(error) is passes
+    assert isinstance(error, RunError)
+    assert f"no MLflow server answers at http://someone:***@127.0.0.1:{port} (" in str(error)
+    if not status:
+        assert reason_of(error) == "connection refused"
 
 
 def outage(port, lines, *more):

@@ -13,12 +13,11 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from pipeline.databases import database_is_away
-from pipeline.errors import RunError
+from pipeline.databases import STATUSES, database_is_away
+from pipeline.errors import StoreAwayError
 
-__all__ = ["StoreAwayError", "is_transient", "reason_of"]
+__all__ = ["is_transient", "reason_of"]
 
-STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 ERRNOS = frozenset(
     {
         errno.ENOSPC,
@@ -46,10 +45,6 @@ TOLD = re.compile(
     "|network is unreachable|no route to host|not in a valid json format|temporary failure in name resolution",
     re.IGNORECASE,
 )
-
-
-class StoreAwayError(RunError):
-    """The store can't be opened now; it may be back soon."""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from pipeline.config import Config, checked_tracking_uri, file_of, masked
-from pipeline.databases import check_database
-from pipeline.errors import RunError, UsageError
+from pipeline.databases import STATUSES, check_database, database_is_away
+from pipeline.errors import RunError, StoreAwayError, UsageError
 from pipeline.folders import check_writable
 from pipeline.masking import one_line
 
@@ -88,7 +88,8 @@ def check_there(config: Config) -> None:
 
     Raises:
         UsageError: there is no such file.
-        RunError: no server answers.
+        StoreAwayError: no server answers.
+        RunError: what answers is none.
     """
     uri = store_uri(config)
     file = file_of(uri)
@@ -110,7 +111,8 @@ def _check_answers(uri: str, key: str) -> None:
         raise UsageError.of(key, uri, f"the driver of this database isn't installed ({error})") from None
     except Exception as error:  # SQLAlchemy's, the driver's
         reason = one_line(str(error).partition("\n")[0])[:150]
-        raise RunError(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
+        kind = StoreAwayError if database_is_away(error) else RunError
+        raise kind(f"the MLflow store {masked(uri)} can't be opened ({reason})") from None
 
 
 def _check_server(uri: str) -> None:
@@ -122,10 +124,12 @@ def _check_server(uri: str) -> None:
     try:
         urlopen(request, timeout=10).close()
     except (OSError, HTTPException) as error:
-        if isinstance(error, HTTPError) and error.code in (401, 403):
+        status = error.code if isinstance(error, HTTPError) else None
+        if status in (401, 403):
             return  # one that wants to know who asks, as MLflow's client will tell
         reason = getattr(error, "reason", error)
-        raise RunError(f"no MLflow server answers at {masked(uri)} ({reason})") from None
+        kind = StoreAwayError if status is None or status in STATUSES else RunError
+        raise kind(f"no MLflow server answers at {masked(uri)} ({reason})") from None
 
 
 def _open(config: Config) -> None:

@@ -12,11 +12,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.config import Config, masked
-from pipeline.errors import InitlabError, RunError, UsageError
+from pipeline.errors import InitlabError, RunError, StoreAwayError, UsageError
 from pipeline.folders import unwritable
 from pipeline.masking import one_line
 from pipeline.tracking.database import engine_of, is_database
-from pipeline.tracking.faults import StoreAwayError, is_transient, reason_of
+from pipeline.tracking.faults import is_transient, reason_of
 from pipeline.tracking.place import check_there, directory_of, store_uri
 
 __all__ = ["Store", "mlflow_at", "open_store"]

@@ -43,7 +43,7 @@ def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = 
 
 def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
     """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
-    runs = tracker.patiently(lambda: tracking.read_study(search.config, search.name))
+    runs = _read(search, tracker)
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
     if best is None or not seeds or (known is not None and (known.trial, known.seeds) == (best.number, seeds)):
@@ -65,7 +65,12 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
         model=model,
     )
     tracker.log_confirmation(confirmation, record)
-    return tracker.patiently(lambda: tracking.read_study(search.config, search.name))
+    return _read(search, tracker)
+
+
+def _read(search: Search, tracker: tracking.StudyTracker) -> tracking.StudyRuns:
+    with asking_again():
+        return tracker.patiently(lambda: tracking.read_study(search.config, search.name))
 
 
 def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> None:
