@@ -13,12 +13,12 @@ import torch
 import yaml
 from conftest import SMALL, run_command, runs
 from mlflow.tracking import MlflowClient
-from plotly.offline import get_plotlyjs
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
 from pipeline.pool import run_jobs
 from pipeline.probes import PROBES, preset
+from pipeline.report.plotly_js import plotly_scripts
 from pipeline.runner import Job, load_dataset
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 from pipeline.tracking.store import mlflow_at
@@ -190,7 +190,8 @@ def test_what_the_user_reads(small_study, parent, children):
 def test_the_report_is_one_self_contained_file(client, small_study, parent):
     html = (small_study / "mlruns/reports/small/report.html").read_text()
     assert len(re.findall(r'class="plot"', html)) == 4
-    own = html.replace(get_plotlyjs(), "")
+    own = html.replace(plotly_scripts()[0], "")
+    assert len(own) < len(html) - 4_000_000
     assert len(own) < 1_000_000
     assert not re.findall(r'src="(?!data:)|url\(|@import', own)  # opens offline
     links = set(re.findall(r'href="([^"#][^"]*)"', own))

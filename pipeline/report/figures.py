@@ -86,18 +86,20 @@ def front_figure(front: Front) -> go.Figure:
     figure = go.Figure()
     for own, name, symbol in ((~dots["front"], "other trials", "circle"), (dots["front"], "Pareto front", "diamond")):
         rows = dots[own]
+        line = {"color": "#D55E00", "width": 2} if symbol == "diamond" else {"color": "white", "width": 0.5}
+        marker = {"symbol": symbol, "size": 12 if symbol == "diamond" else 7, "line": line}
+        # A legend shows no colour of an axis: it would take the first value for the name of one.
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", name=name, legendgroup=name, marker=marker | {"color": "#8A8A8A"}
+        )
         figure.add_scatter(
             x=rows["flat"],
             y=rows["accuracy"],
             mode="markers",
             name=name,
-            marker={
-                "symbol": symbol,
-                "size": 12 if symbol == "diamond" else 7,
-                "color": rows["width"],
-                "coloraxis": "coloraxis",
-                "line": {"color": "#D55E00", "width": 2} if symbol == "diamond" else {"color": "white", "width": 0.5},
-            },
+            legendgroup=name,
+            showlegend=False,
+            marker=marker | {"color": rows["width"], "coloraxis": "coloraxis"},
             customdata=rows[["run_id", "width"]].to_numpy().tolist(),
             text=[f"trial {n}: {title}" for n, title in zip(rows["trial"], rows["title"], strict=True)],
             hovertemplate="%{text}<br>accuracy %{y:.4f}, flat fraction %{x:.4f}, "

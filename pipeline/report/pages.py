@@ -8,7 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.graph_objects import Figure
-from plotly.offline import get_plotlyjs
+
+from pipeline.report.plotly_js import plotly_scripts
 
 __all__ = ["figure_json", "html_environment", "markdown_environment", "publish", "scripts", "stylesheet"]
 
@@ -56,9 +57,9 @@ def stylesheet() -> Markup:
     return Markup((TEMPLATES / "report.css").read_text())
 
 
-def scripts() -> dict[str, Markup]:
-    """What a page with interactive figures needs, plotly itself among it."""
-    return {"js": Markup((TEMPLATES / "report.js").read_text()), "plotlyjs": Markup(get_plotlyjs())}
+def scripts() -> dict[str, list[Markup]]:
+    """What a page with interactive figures needs, plotly itself among it, in its order."""
+    return {"scripts": [Markup(text) for text in (*plotly_scripts(), (TEMPLATES / "report.js").read_text())]}
 
 
 def figure_json(figure: Figure) -> Markup:

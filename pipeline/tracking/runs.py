@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -209,8 +209,11 @@ class StudyTracker:
         self.patiently(show)
 
     def log_files(self, folder: Path) -> None:
-        """Files for people, as artifacts of the parent."""
-        self.patiently(lambda: self.store.client.log_artifacts(self.parent, str(folder)))
+        """Files for people, as artifacts of the parent: each by itself, or a poor line would never carry them all."""
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            place = path.parent.relative_to(folder).as_posix()
+            inside = place if place != "." else None
+            self.patiently(partial(self.store.client.log_artifact, self.parent, str(path), inside))
 
     def log_content(self, files: Mapping[str, bytes]) -> None:
         """Artifacts of the parent: ``{file name: content}``."""

@@ -106,7 +106,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" or message.text.startswith("WARN:"):  # plotly's own
             errors.append(message.text)
 
     own.on("console", note)
