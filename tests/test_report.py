@@ -224,8 +224,9 @@ def test_a_single_trial_is_shown_and_what_is_missing_named(quick):
     tracker = tracker_of(config, "single")
     tracker.log([trial(config, 0, 0.9)])
     tracker.end("FINISHED")
-    page = shown(config, "single")[0]
+    page, written = shown(config, "single")
     text = " ".join(page.text)
+    assert "It was not trained again on fresh seeds.\n" in (written.page.parent / "report.md").read_text()
     assert "under way" not in text
     for says in ("0.900", "one scheme only", "fewer than 20 trials", "no networks to look at", "has values of"):
         assert says in text

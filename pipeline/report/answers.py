@@ -1,6 +1,5 @@
 """The answers as pages: Markdown with pictures beside it, and one HTML file."""
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pipeline import __version__
 from pipeline.answers import RULES, Answer, CellResult, Finding, Ranking, label, picture
 from pipeline.config import Config
 from pipeline.folders import check_writable, unwritable
-from pipeline.report.pages import html_environment, markdown_environment, publish, stylesheet
+from pipeline.report.pages import as_uri, html_environment, markdown_environment, publish, stylesheet
 
 __all__ = ["AnswerView", "check_folder", "view", "write_answers"]
 
@@ -49,11 +48,6 @@ class AnswerView:
     def picture(self) -> str:
         """The picture as a ``data:`` URI."""
         return as_uri(self.png)
-
-
-def as_uri(picture: bytes, kind: str = "png") -> str:
-    """A picture as a ``data:`` URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def view(answer: Answer) -> AnswerView:

@@ -14,10 +14,10 @@ from pipeline.answers import RULES
 from pipeline.config import Config, masked
 from pipeline.names import slug
 from pipeline.provenance import command_line, override
-from pipeline.report.answers import as_uri, view
+from pipeline.report.answers import view
 from pipeline.report.drawing import Drawn, draw
 from pipeline.report.exports import as_csv, as_parquet
-from pipeline.report.pages import html_environment, markdown_environment, publish, scripts, stylesheet
+from pipeline.report.pages import as_uri, html_environment, markdown_environment, publish, scripts, stylesheet
 from pipeline.report.story import CURVES, Story
 from pipeline.report.summary import BEST_DOTS, Summary
 from pipeline.report.trials import Ending

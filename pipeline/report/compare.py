@@ -14,11 +14,18 @@ from pipeline.config import Config
 from pipeline.names import slug
 from pipeline.provenance import command_line
 from pipeline.report import paper
-from pipeline.report.answers import as_uri
 from pipeline.report.contest import ALPHA, METRIC
 from pipeline.report.exports import as_csv
 from pipeline.report.figures import curve_figure
-from pipeline.report.pages import figure_json, html_environment, markdown_environment, publish, scripts, stylesheet
+from pipeline.report.pages import (
+    as_uri,
+    figure_json,
+    html_environment,
+    markdown_environment,
+    publish,
+    scripts,
+    stylesheet,
+)
 from pipeline.report.story import CURVES
 from pipeline.report.strips import sides_svg
 from pipeline.statistics import compare, holm, spread

@@ -2,6 +2,7 @@
 
 import os
 import re
+from base64 import b64encode
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from plotly.graph_objects import Figure
 
 from pipeline.report.plotly_js import plotly_scripts
 
-__all__ = ["figure_json", "html_environment", "markdown_environment", "publish", "scripts", "stylesheet"]
+__all__ = ["as_uri", "figure_json", "html_environment", "markdown_environment", "publish", "scripts", "stylesheet"]
 
 
 TEMPLATES = resources.files("pipeline.report") / "templates"
@@ -60,6 +61,11 @@ def stylesheet() -> Markup:
 def scripts() -> dict[str, list[Markup]]:
     """What a page with interactive figures needs, plotly itself among it, in its order."""
     return {"scripts": [Markup(text) for text in (*plotly_scripts(), (TEMPLATES / "report.js").read_text())]}
+
+
+def as_uri(picture: bytes, kind: str = "png") -> str:
+    """A picture as a ``data:`` URI."""
+    return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
 def figure_json(figure: Figure) -> Markup:
