@@ -78,7 +78,7 @@ def _interactive(context: Context) -> dict[str, Measured]:
             context.say(f"interactive after {seconds[-1]:.2f} s")
             page.close()
         chromium.close()
-    return {"report-interactive": Measured(seconds, remark="until all figures are drawn and the switch has been used")}
+    return {"report-interactive": Measured(seconds, remark="until the map is drawn and its switch has been used")}
 
 
 GROUPS: tuple[Group, ...] = (
