@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,13 +60,18 @@ def register_winner(
     network: nn.Module,
     state: dict[str, np.ndarray],
     data: Dataset,
+    origin: Mapping[str, str],
     patiently: Patiently,
 ) -> str:
-    """Registers ``network`` with the trained ``state`` as a new version of model ``name``.
+    """Registers ``network`` with the trained ``state`` as a version of model ``name``.
 
     It is saved as a ``torch.export`` program (pt2), which loads without running code from
     the file, and needs this package neither to load nor to predict. Each of its steps is
-    repeated while the store is away, and makes nothing twice that the last one made.
+    repeated while the store is away, and makes nothing twice: neither what the attempt
+    before made, nor what a process made that was killed.
+
+    Args:
+        origin: tags that tell this network from all others of the run.
 
     Returns:
         The model's URI, ``models:/NAME/VERSION``.
@@ -77,13 +82,22 @@ def register_winner(
     model = Classifier(network, data.mean, data.std).to(torch.float32).eval()
     raw = (data.x_test[:8].cpu() * data.std + data.mean).to(torch.float32)
     client = store.client
-    made = patiently(lambda: client.create_logged_model(store.experiment, name="model", source_run_id=run_id))
-    with TemporaryDirectory() as folder:
-        _save(Path(folder) / "model", run_id, made, model, raw)
-        patiently(lambda: client.log_model_artifacts(made.model_id, str(Path(folder) / "model")))
-    patiently(lambda: client.finalize_logged_model(made.model_id, LoggedModelStatus.READY))
+    made = patiently(lambda: _made(store, run_id, origin))
+    if made.status != LoggedModelStatus.READY:
+        with TemporaryDirectory() as folder:
+            _save(Path(folder) / "model", run_id, made, model, raw)
+            patiently(lambda: client.log_model_artifacts(made.model_id, str(Path(folder) / "model")))
+        patiently(lambda: client.finalize_logged_model(made.model_id, LoggedModelStatus.READY))
     patiently(lambda: _link(client, run_id, made.model_id))
     return f"models:/{name}/{patiently(lambda: _version(store, name, made.model_id))}"
+
+
+def _made(store: Store, run_id: str, origin: Mapping[str, str]) -> LoggedModel:
+    """The run's model of this origin; a new one unless there is one."""
+    for model in store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'"):
+        if origin.items() <= model.tags.items():
+            return model
+    return store.client.create_logged_model(store.experiment, "model", run_id, dict(origin))
 
 
 def _save(path: Path, run_id: str, made: LoggedModel, model: nn.Module, raw: Tensor) -> None:

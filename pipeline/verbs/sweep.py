@@ -55,7 +55,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     check_signals()
     model = ""
     if config.tracking.register_winner:
-        model = _register(config, runs, record.members, tracker, data)
+        model = _register(best.number, config, runs, record.members, tracker, data)
     confirmation = tracking.Confirmation(
         trial=best.number,
         seeds=seeds,
@@ -91,6 +91,7 @@ def _meanwhile() -> None:
 
 
 def _register(
+    trial: int,
     config: Config,
     runs: tracking.StudyRuns,
     members: Sequence[MemberRecord],
@@ -109,6 +110,7 @@ def _register(
         network(config, data),
         typical.state,
         data,
+        {"initlab.trial": str(trial), "initlab.seed": str(typical.seed)},
         tracker.outage.patiently,  # not watched: another thread would speak into what is silent here
     )
 

@@ -15,6 +15,8 @@ from pipeline.tracking.store import mlflow_at
 
 pytestmark = pytest.mark.slow
 
+ORIGIN = {"initlab.trial": "7", "initlab.seed": "5001"}
+
 
 @pytest.mark.parametrize("fault", ["drop", "500", "swallow", "cut"])
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own imports
@@ -29,17 +31,23 @@ def test_each_request_of_a_registration_may_fail_once(proxy, server, fault):
         run_id, name = direct.create_run(store.experiment).info.run_id, f"initlab-{failing}"
         before = proxy.counts[fault]
         proxy.fault = nth(failing, fault)
-        uri = register_winner(store, run_id, name, net, state, data, outage.patiently)
+        uri = register_winner(store, run_id, name, net, state, data, ORIGIN, outage.patiently)
         proxy.fault = lambda: ""
         assert uri == f"models:/{name}/1", failing
         (version,) = direct.search_model_versions(f"name = '{name}'")
         model = direct.get_logged_model(version.source.removeprefix("models:/"))
         assert (str(model.status), model.source_run_id) == ("READY", run_id), failing
         assert [output.model_id for output in direct.get_run(run_id).outputs.model_outputs] == [model.model_id]
+        (found,) = direct.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
+        assert found.model_id == model.model_id, failing
         if proxy.counts[fault] == before:  # there was no such request any more
             break
     print(f"\n  {fault}: each of {failing - 1} requests")
     assert failing > 10
+    # As one does that follows a process which was killed; and for another winner of the study.
+    assert register_winner(store, run_id, name, net, state, data, ORIGIN, outage.patiently) == uri
+    other = ORIGIN | {"initlab.trial": "8"}
+    assert register_winner(store, run_id, name, net, state, data, other, outage.patiently) == f"models:/{name}/2"
     raw = (data.x_test * data.std + data.mean).numpy()
     with mlflow_at(proxy.address):
         given = np.asarray(mlflow.pyfunc.load_model("models:/initlab-3/1").predict(raw))
