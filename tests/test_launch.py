@@ -55,8 +55,8 @@ def under_way(sweep: "subprocess.Popen[str]", home: Path, owners: int) -> None:
 
 
 @pytest.mark.slow
-def test_one_of_three_workers_is_killed_and_the_study_is_whole(home, capsys):
-    sweep = begin(home)
+def test_one_of_four_workers_is_killed_and_the_study_is_whole(home, capsys):
+    sweep = begin(home, "launcher.workers=4", "search.batch=6", "trainer.workers=1")
     under_way(sweep, home, 3)
     workers_of(sweep)[0].kill()
     out, errors = sweep.communicate(timeout=400)
@@ -64,7 +64,7 @@ def test_one_of_three_workers_is_killed_and_the_study_is_whole(home, capsys):
     assert errors == ""
     found = agreement(journal(home, "led"), "led", f"sqlite:///{home}/mlruns/mlflow.db", TRIALS)
     with capsys.disabled():
-        print(f"\nlauncher=local, 3 workers, one killed: {found}")
+        print(f"\na journal file, 4 workers, one killed: {found}")
     assert found == WHOLE
     assert len(re.findall(r"^worker 0 was killed by signal 9: .* \(.*worker-0\.log\)$", out, re.MULTILINE)) == 1
     assert (home / out.splitlines()[-1]).is_file()
