@@ -1,4 +1,4 @@
-"""What a study or its runs are kept in: how it is connected to, and when it is away.
+"""Databases that a study or its runs are kept in: how they are connected to, and when they are away.
 
 SQLAlchemy takes a moment to import, which those who need no database need not wait for.
 """
@@ -7,12 +7,10 @@ import re
 import sqlite3
 from typing import Any
 
-__all__ = ["PATIENCE_S", "STATUSES", "check_database", "database_is_away", "options"]
+__all__ = ["PATIENCE_S", "check_database", "database_is_away", "options"]
 
 # Seconds for which one who wants SQLite's file waits for another.
 PATIENCE_S = 60.0
-# What a server of runs answers that may well answer otherwise later.
-STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 # When a server is taken to be away: seconds, and in libpq's words milliseconds.
 POSTGRES = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 MYSQL = {"connect_timeout": 10}

@@ -13,8 +13,9 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from pipeline.databases import STATUSES, database_is_away
+from pipeline.databases import database_is_away
 from pipeline.errors import StoreAwayError
+from pipeline.tracking.place import STATUSES
 
 __all__ = ["is_transient", "reason_of"]
 

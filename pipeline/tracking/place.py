@@ -10,14 +10,16 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from pipeline.config import Config, checked_tracking_uri, file_of, masked
-from pipeline.databases import STATUSES, check_database, database_is_away
+from pipeline.databases import check_database, database_is_away
 from pipeline.errors import RunError, StoreAwayError, UsageError
 from pipeline.folders import check_writable
 from pipeline.masking import one_line
 
-__all__ = ["check_store", "check_there", "directory_of", "shown_host", "store_uri", "ui_address"]
+__all__ = ["STATUSES", "check_store", "check_there", "directory_of", "shown_host", "store_uri", "ui_address"]
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+# What a server answers that may well answer otherwise later.
+STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 EVERYWHERE = ("0.0.0.0", "::")
 
 
