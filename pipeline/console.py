@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 if TYPE_CHECKING:  # the report takes a second to import, which `initlab theory` need not wait for
+    from pipeline.records import TrialRecord
     from pipeline.report import Row, Summary
 
-__all__ = ["Progress", "note", "progress", "say", "study_table", "table"]
+__all__ = ["Failures", "Progress", "note", "progress", "say", "study_table", "table"]
 
 
 def say(*lines: str) -> None:
@@ -63,6 +64,20 @@ def _cells(row: Row) -> list[str]:
     numbers = [row.val_accuracy, row.spread, row.effective_width, row.flat_fraction]
     title = row.title + (f" ({row.diverged} diverged)" if row.diverged else "")
     return [title, *["-" if math.isnan(n) else f"{n:.3f}" for n in numbers], str(row.trial)]
+
+
+class Failures:
+    """Tells of probes that failed: of each once, however many networks it fails on."""
+
+    def __init__(self, speak: Callable[[str], None]) -> None:
+        self._speak, self._told = speak, set[str]()
+
+    def tell(self, record: TrialRecord) -> None:
+        """Of those that failed on a network of the trial."""
+        for name, error in record.failed.items():
+            if name not in self._told:
+                self._told.add(name)
+                self._speak(f"note: probe {name} failed: {error}; its value is missing there, all else goes on")
 
 
 class Progress:

@@ -2,9 +2,15 @@
 
 from pipeline.masking import masked
 
-__all__ = ["InitlabError", "RunError", "StoreAwayError", "UsageError"]
+__all__ = ["InitlabError", "RunError", "StoreAwayError", "UsageError", "in_one_line"]
 
 LONGEST = 120  # characters of a key or a value that are shown
+LONGEST_REASON = 150  # and of what somebody else's error says
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error of somebody else's code says, shortened."""
+    return " ".join(str(error).split())[:LONGEST_REASON]
 
 
 class InitlabError(Exception):

@@ -1,9 +1,11 @@
-"""How much memory this machine, or the container that it is, has left."""
+"""How much memory this machine, or the container that it is, has left, and what says that there is none."""
 
 import math
 from pathlib import Path
 
-__all__ = ["free_bytes"]
+import torch
+
+__all__ = ["free_bytes", "is_out_of_memory"]
 
 CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 MOST = 10**15
@@ -14,6 +16,13 @@ def free_bytes() -> int:
     limits = [text for path in CGROUP if (text := _read(path)).isdigit()]
     free = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if "MemAvailable" in line), None)
     return int(min([int(free) * 1024 if free else math.inf, *map(int, limits), MOST]))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out (torch's allocator for the CPU raises a bare RuntimeError)."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _read(path: str) -> str:

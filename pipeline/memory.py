@@ -9,7 +9,7 @@ from pipeline.dataset import Dataset
 from pipeline.free import free_bytes
 from pipeline.plan import Plan
 
-__all__ = ["available_gb", "is_out_of_memory", "member_bytes"]
+__all__ = ["available_gb", "member_bytes"]
 
 # Copies of every parameter: itself, its gradient, its update, and one in the making.
 COPIES = 4
@@ -51,10 +51,3 @@ def _signals(module: nn.Module, row: Tensor) -> int:
         for handle in handles:
             handle.remove()
     return sum(sizes)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out (torch's allocator for the CPU raises a bare RuntimeError)."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )

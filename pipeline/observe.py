@@ -214,6 +214,9 @@ class Observer:
             for name, value in zip(found.of_network, values, strict=False):
                 record.add(name, self.step, value)
             record.looks.append(LayerLook(self.step, found.of_layers, values[len(found.of_network) :]))
+        for name, errors in found.failed.items():
+            for i, error in errors.items():
+                self.seen.records[i].failed.setdefault(name, f"{error}, at step {self.step}")
 
     def _due(self, need: Need) -> bool:
         """What is dear is measured at the first and the last step alone."""

@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.children import cores
 from pipeline.config import Config
 from pipeline.errors import RunError
-from pipeline.memory import available_gb, is_out_of_memory, member_bytes
+from pipeline.free import is_out_of_memory
+from pipeline.memory import available_gb, member_bytes
 from pipeline.modes import Choice, choose, notes
 from pipeline.plan import Member
 from pipeline.records import MemberRecord

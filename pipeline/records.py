@@ -61,6 +61,7 @@ class MemberRecord:
         curves: the metrics on the way, against the step.
         looks: probes by layer, one entry a step.
         diverged_step: the first step whose loss was not finite, None if there was none.
+        failed: the probes that failed on it at some step, where their value is NaN, and with what error first.
         execution: the mode in which it was trained.
         state: the trained ``state_dict`` as arrays, where it was asked for.
     """
@@ -71,6 +72,7 @@ class MemberRecord:
     curves: dict[str, Curve] = field(default_factory=dict)
     looks: list[LayerLook] = field(default_factory=list)
     diverged_step: int | None = None
+    failed: dict[str, str] = field(default_factory=dict)
     execution: str = ""
     state: dict[str, np.ndarray] | None = None
 
@@ -111,28 +113,46 @@ class TrialRecord:
         """How many replicates diverged."""
         return sum(m.diverged_step is not None for m in self.members)
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """The probes that failed on a replicate, with the first of its errors, and which replicate it was."""
+        found: dict[str, str] = {}
+        for member in self.members:
+            found = {name: f"{error} (seed {member.seed})" for name, error in member.failed.items()} | found
+        return found
+
+    @property
+    def unmeasured(self) -> int:
+        """How many replicates a probe failed on."""
+        return sum(bool(m.failed) for m in self.members)
+
+    def _measured(self, name: str) -> Sequence[MemberRecord]:
+        """The replicates that a metric is a mean of: those on which its probe never failed, all if there are none."""
+        return [m for m in self.members if name not in m.failed] or self.members
+
     def mean(self, name: str) -> float:
-        """Mean of a final metric over replicates, NaN if no replicate has it."""
-        return _mean([m.final.get(name, np.nan) for m in self.members])
+        """Mean of a final metric over replicates, NaN if one lacks it."""
+        return _mean([m.final.get(name, np.nan) for m in self._measured(name)])
 
     def means(self) -> dict[str, float]:
         """Final metrics, and those before the first step as ``init/...``: means over replicates."""
         finals = {name: self.mean(name) for name in self.members[0].final}
         inits = {
-            f"init/{name}": _mean([m.init.get(name, np.nan) for m in self.members]) for name in self.members[0].init
+            f"init/{name}": _mean([m.init.get(name, np.nan) for m in self._measured(name)])
+            for name in self.members[0].init
         }
         return finals | inits
 
     def spread(self, name: str) -> float:
         """Standard deviation of a final metric over replicates (ddof 1), 0 for a single one."""
-        values = [m.final[name] for m in self.members]
+        values = [m.final[name] for m in self._measured(name)]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
     def curves(self) -> dict[str, Curve]:
         """Curves averaged over replicates."""
         first = self.members[0].curves
         return {
-            name: {step: _mean([m.curves[name][step] for m in self.members]) for step in curve}
+            name: {step: _mean([m.curves[name][step] for m in self._measured(name)]) for step in curve}
             for name, curve in first.items()
         }
 

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config import Config, SGDConfig, build_model, flatten, plain
 from pipeline.data import SOURCES, Dataset, prepare, read_npz
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, in_one_line
 from pipeline.execution import obstacle
 from pipeline.init import ROLES, InitSpec
 from pipeline.layers import trace_layers
@@ -182,8 +182,9 @@ def check(config: Config, data: Dataset) -> torch.nn.Module:
     except UsageError:
         raise
     except Exception as error:  # torch.func can't follow everything that a forward may do
-        reason = " ".join(str(error).split())[:150]
-        raise UsageError.of("model._target_", config.model.target, f"can't be trained as a stack ({reason})") from None
+        raise UsageError.of(
+            "model._target_", config.model.target, f"can't be trained as a stack ({in_one_line(error)})"
+        ) from None
     return module
 
 
@@ -201,8 +202,9 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
         with torch.no_grad():
             shape = tuple(module.eval()(data.x_train[:2]).shape)
     except Exception as error:  # a user's network may raise anything
-        reason = " ".join(str(error).split())[:150]
-        raise UsageError.of("model._target_", target, f"fails on inputs {data.input_shape} ({reason})") from None
+        raise UsageError.of(
+            "model._target_", target, f"fails on inputs {data.input_shape} ({in_one_line(error)})"
+        ) from None
     if shape != (2, data.n_classes):
         allowed = f"must give logits (rows, {data.n_classes}), gives {shape} for 2 rows"
         raise UsageError.of("model._target_", target, allowed)

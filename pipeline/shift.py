@@ -9,7 +9,7 @@ from functools import partial
 
 from pipeline import tracking
 from pipeline.config import Config, masked_override
-from pipeline.console import note, progress, say
+from pipeline.console import Failures, note, progress, say
 from pipeline.data import Dataset
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
@@ -106,12 +106,14 @@ class Shift:
             if search.done:
                 self.catch_up()  # else the writer begins it: making a fresh store takes seconds
             with self.late.writer() as writer, progress(search.total, search.done, "trials") as bar:
+                failures = Failures(bar.say)
 
                 def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
                     writer.submit(self._tracked(asked, record, started))
                     if (best := search.best) is not None:
                         bar.best(f"best {best.value:.4f}")
                     _say_notes(bar.say)
+                    failures.tell(record)
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
         search.workers.rest()  # what draws the report is forked, beside no thread

@@ -67,8 +67,8 @@ class Table:
         return int(found[n.stat]())
 
     def ended(self, kind, reason):
-        if kind == "diverged":
-            return (self.finished["metrics.health/diverged_replicates"] == int(reason.split()[0])).sum()
+        if kind in (counted := {"diverged": "diverged", "not measured": "unmeasured"}):
+            return (self.finished[f"metrics.health/{counted[kind]}_replicates"] == int(reason.split()[0])).sum()
         why = self.trials["reason"].fillna("").str.replace(r"(?<=[ =])\d[\d.e+-]*", "..", regex=True)
         return ((self.trials["state"] == kind) & (why == reason)).sum()
 

@@ -12,7 +12,8 @@ import torch
 from pipeline import parts
 from pipeline.config import compose
 from pipeline.errors import RunError
-from pipeline.memory import available_gb, is_out_of_memory, member_bytes
+from pipeline.free import is_out_of_memory
+from pipeline.memory import available_gb, member_bytes
 from pipeline.modes import notes
 from pipeline.parts import Part, Trainer, train_part
 from pipeline.pool import Pool, run_jobs

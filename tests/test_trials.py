@@ -1,5 +1,7 @@
 """The Pareto front against all pairs, and how trials ended."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,11 +40,12 @@ def test_endings_are_counted_by_reason():
             "reason": ["", "halving: rank 3 of 9", "halving: rank 5 of 9", "not trained: copies", "", ""],
         }
     )
-    found = endings_of(states, pd.Series({0: 0.0, 5: 2.0}))
+    found = endings_of(states, pd.Series({0: 0.0, 5: 2.0}), pd.Series({0: 1.0, 5: math.nan}))
     assert {(e.kind, e.count, e.trials) for e in found} == {
         ("pruned", 2, "1, 2"),
         ("pruned", 1, "3"),
         ("failed", 1, "4"),
         ("diverged", 1, "5"),
+        ("not measured", 1, "0"),
     }
     assert found[0].reason == "halving: rank .. of .."

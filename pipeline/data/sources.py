@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import datasets
 
 from pipeline.data.raw import Raw, checked_inputs, checked_labels
-from pipeline.errors import RunError
+from pipeline.errors import RunError, in_one_line
 
 __all__ = ["SOURCES"]
 
@@ -37,9 +37,8 @@ def _openml(name: str) -> Callable[[], Raw]:
                 warnings.simplefilter("ignore")  # of each retry; the error says it all
                 x, y = datasets.fetch_openml(title, version=version, return_X_y=True, as_frame=False, n_retries=1)
         except Exception as error:  # whatever the network, the cache or the parser says
-            reason = " ".join(str(error).split())[:150]
             hint = "give a local file with dataset.path=FILE.npz"
-            raise RunError(f"dataset={name} could not be fetched from OpenML ({reason}); {hint}") from None
+            raise RunError(f"dataset={name} could not be fetched from OpenML ({in_one_line(error)}); {hint}") from None
         images = checked_inputs(name, "x", np.asarray(x).reshape(-1, *shape).astype(np.uint8))
         labels = checked_labels(name, "y", np.asarray(y).astype(np.int64), len(images))
         return Raw(name, images[:train_rows], labels[:train_rows], images[train_rows:], labels[train_rows:])

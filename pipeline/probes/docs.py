@@ -37,6 +37,11 @@ activation follows it; the network's value is the mean over hidden units (each l
 its width) or over hidden layers. Activations are counted and summed in the dtype of the
 training; whatever a tolerance or a small difference decides is computed in float64. A diverged
 network has NaN, which isn't logged.
+
+A probe that fails on a network, as a decomposition that doesn't converge does, costs that
+network its value and nothing else: training goes on, other probes and other networks keep the
+bits that they have without it. The value is NaN in `layers.parquet` and left out of the means
+over replicates; the study says so once, and the run has the tag `initlab.failed_probes`.
 """
 
 COSTS = {
@@ -62,6 +67,8 @@ OTHERS = {
     "best/val/accuracy, best/step": "the highest validation accuracy of the mean curve, and its step",
     "spread/NAME": "standard deviation over replicates (ddof 1) of the last value",
     "health/diverged_replicates": "replicates whose loss or parameters stopped being finite",
+    "health/unmeasured_replicates": "replicates on which a probe failed, if there are any; the tag "
+    "`initlab.failed_probes` says which and why",
     "health/nonfinite_values": "values that were left out as they are NaN or infinite",
     "search/objective": "what the sampler was told of the trial",
     "best/test/accuracy, best/test/accuracy_std": "of a study: the winner's mean and standard deviation over the "

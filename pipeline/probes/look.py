@@ -49,6 +49,11 @@ class Look:
             found -= 0 if high == math.inf else self.above[high]
         return found
 
+    def member(self, i: int) -> "Look":
+        """Of one member by itself."""
+        own = {name: value[i : i + 1] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Look(self.samples, {end: count[i : i + 1] for end, count in self.above.items()}, **own)
+
     @classmethod
     def of(cls, found: kernels.Found) -> "Look":
         """What the kernels found."""

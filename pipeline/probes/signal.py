@@ -107,9 +107,11 @@ def gradient_variance(layer: LayerState) -> Tensor:
 
 def _jacobian_values(snapshot: Snapshot) -> Tensor | None:
     """Singular values in falling order, ``(S, samples, min(classes, inputs))``."""
-    if snapshot.jacobian is None:
-        return None
     jacobian = snapshot.jacobian
+    if isinstance(jacobian, Exception):
+        raise jacobian
+    if jacobian is None:
+        return None
     largest = jacobian.abs().amax((2, 3), keepdim=True)
     usable = largest.isfinite() & (largest > 0)
     scale = torch.where(usable, largest, 1.0).to(torch.float64)

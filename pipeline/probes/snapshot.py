@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vjp, vmap
 
+from pipeline.free import is_out_of_memory
 from pipeline.layers import Layer, Recorder, activation_paths
 from pipeline.probes.look import Look, sought
 from pipeline.probes.state import LayerState, Snapshot
@@ -58,7 +59,7 @@ def take_snapshot(
         parameters, buffers = _padded(stack, len(x))
         batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
         passed = Pass(*vmap(grad(one, has_aux=True))(parameters, buffers, batch))
-    jacobians = _jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None
+    jacobians = _attempted_jacobian(stack, x[:JACOBIAN_ROWS]) if jacobian else None
     return snapshot_of(stack, layers, passed, update_ratio, layer_ratios or {}, jacobians)
 
 
@@ -68,7 +69,7 @@ def snapshot_of(
     passed: Pass,
     update_ratio: Tensor | None = None,
     layer_ratios: Mapping[str, Tensor] = MappingProxyType({}),
-    jacobian: Tensor | None = None,
+    jacobian: Tensor | Exception | None = None,
 ) -> Snapshot:
     """A snapshot made of what a forward and backward pass on the probe batch gave.
 
@@ -104,6 +105,16 @@ def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor
     read = [weights[name] for name in layer.readers]
     by_unit = [w.reshape(*w.shape[:2], units, -1).movedim(2, 1).flatten(2).contiguous() for w in read]
     return torch.cat(by_unit, -1) if len(by_unit) > 1 else by_unit[0]
+
+
+def _attempted_jacobian(stack: Stack, x: Tensor) -> Tensor | Exception:
+    """The Jacobian, or why there is none: only what needs it is to fail."""
+    try:
+        return _jacobian(stack, x)
+    except Exception as error:  # a network's forward may raise anything on other rows than those that it is trained on
+        if is_out_of_memory(error):
+            raise
+        return error
 
 
 def _jacobian(stack: Stack, x: Tensor) -> Tensor:

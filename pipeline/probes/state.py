@@ -15,6 +15,9 @@ from pipeline.probes.numeric import elementwise, norms, singular_values, varianc
 
 __all__ = ["LayerState", "Snapshot"]
 
+# Of a layer: one entry a network.
+FIELDS = ("weight", "bias", "gradient", "bias_gradient", "z", "a", "outgoing", "update_ratio", "start")
+
 
 @dataclass(frozen=True)
 class LayerState:
@@ -109,6 +112,16 @@ class LayerState:
             return squares.sqrt(), variance
         return norms(self.gradient), variances(self.gradient)
 
+    def member(self, i: int) -> "LayerState":
+        """The layer of one network by itself."""
+        looked, again = self.looked, self.again
+        return replace(
+            self,
+            **{name: value[i : i + 1] for name, value in vars(self).items() if name in FIELDS and value is not None},
+            looked=looked and looked.member(i),
+            again=again and (lambda members: again(members + i)),
+        )
+
     @property
     def gradient_rows(self) -> Tensor:
         """Gradient by incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
@@ -126,17 +139,26 @@ class Snapshot:
         update_ratio: norm of the last update over norm of the weights, ``(S,)``; None
             before the first step.
         jacobian: of the logits by the inputs, ``(S, samples, classes, inputs)``, in the
-            stack's dtype; None unless it was asked for.
+            stack's dtype; the error, if it could not be taken; None unless it was asked for.
     """
 
     layers: list[LayerState]
     valid: Tensor
     update_ratio: Tensor | None = None
-    jacobian: Tensor | None = None
+    jacobian: Tensor | Exception | None = None
 
     @property
     def hidden(self) -> list[LayerState]:
         return [layer for layer in self.layers if layer.activation is not None]
+
+    def member(self, i: int) -> "Snapshot":
+        """One network by itself."""
+        return Snapshot(
+            [layer.member(i) for layer in self.layers],
+            self.valid[i : i + 1],
+            self.update_ratio[i : i + 1] if self.update_ratio is not None else None,
+            self.jacobian[i : i + 1] if isinstance(self.jacobian, Tensor) else self.jacobian,
+        )
 
     def started_at(self, start: Mapping[str, Tensor]) -> "Snapshot":
         """The same with the activations at step 0 of each hidden layer, by its name."""

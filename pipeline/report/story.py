@@ -92,7 +92,7 @@ def tell(runs: StudyRuns, top: int) -> Story:
         answer=answer(runs),
         summary=summary,
         exemplars=exemplars,
-        endings=endings_of(runs.states, _diverged(runs.trials)),
+        endings=endings_of(runs.states, *(_replicates(runs.trials, kind) for kind in ("diverged", "unmeasured"))),
         missing=missing,
         table=trials_table(runs, found["region"], found["front"], found["contest"], exemplars),
         **found,
@@ -148,9 +148,9 @@ def _chosen(summary: Summary) -> dict[str, Row]:
     return chosen
 
 
-def _diverged(trials: pd.DataFrame) -> "pd.Series[float]":
-    """How many replicates of each trial diverged, by its number."""
-    column = "metrics.health/diverged_replicates"
+def _replicates(trials: pd.DataFrame, kind: str) -> "pd.Series[float]":
+    """How many replicates of each trial are of a kind, by its number."""
+    column = f"metrics.health/{kind}_replicates"
     if column not in trials:
         return pd.Series(dtype=float)
     return trials.set_index("trial")[column].astype(float)

@@ -81,18 +81,19 @@ class Ending:
         return ", ".join(str(number) for number, _ in self.some) + (", ..." if self.count > len(self.some) else "")
 
 
-def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]") -> list[Ending]:
-    """Failed, diverged and pruned trials by reason, the most frequent first.
+def endings_of(states: pd.DataFrame, diverged: "pd.Series[float]", unmeasured: "pd.Series[float]") -> list[Ending]:
+    """Failed, diverged, pruned and incompletely measured trials by reason, the most frequent first.
 
     Args:
         states: rows ``run_id trial state reason`` of all trials, the state ``finished pruned failed
             running`` or ``killed``.
-        diverged: how many replicates of each finished trial diverged, by trial.
+        diverged, unmeasured: how many replicates of each finished trial did, or had probes fail on them, by trial.
     """
     ended = zip(states["state"].tolist(), states["reason"].tolist(), states["trial"].tolist(), strict=True)
     rows = [(str(state), _general(str(reason)), int(trial)) for state, reason, trial in ended if state != "finished"]
-    many = zip(diverged.index.tolist(), diverged.tolist(), strict=True)
-    rows += [("diverged", f"{int(count)} of its replicates", int(trial)) for trial, count in many if count > 0]
+    for kind, counts_of, what in (("diverged", diverged, ""), ("not measured", unmeasured, ": a probe failed")):
+        many = zip(counts_of.index.tolist(), counts_of.tolist(), strict=True)
+        rows += [(kind, f"{int(count)} of its replicates{what}", int(trial)) for trial, count in many if count > 0]
     counts = Counter((kind, reason) for kind, reason, _ in rows)
     runs = dict(zip(states["trial"].tolist(), states["run_id"].tolist(), strict=True))
     found = []

@@ -73,6 +73,8 @@ def _trained_metrics(record: TrialRecord, objective: float | None, named: Sequen
     if objective is not None:
         points.append(("search/objective", objective, last))
     points.append(("health/diverged_replicates", float(record.diverged), last))
+    if record.failed:
+        points.append(("health/unmeasured_replicates", float(record.unmeasured), last))
     bad += sum(not math.isfinite(value) for _, value, _ in points)
     points.append(("health/nonfinite_values", float(bad), last))
     points += [(name, value, step) for name, curve in sound.items() for step, value in _some(curve)]

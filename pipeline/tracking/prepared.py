@@ -13,6 +13,7 @@ from pipeline.tracking.trial import TrialRun
 __all__ = ["REASON", "finished"]
 
 REASON = "initlab.pruned_reason"
+FAILED = "initlab.failed_probes"
 
 
 def finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> FinishedRun:
@@ -25,6 +26,8 @@ def finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> 
     all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
     if record.pruned:
         all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
+    if record.failed:
+        all_tags[FAILED] = "; ".join(f"{name}: {error}" for name, error in record.failed.items())
     mode = {"trainer.execution": record.members[0].execution} if record.members else {}
     return FinishedRun(
         name=run_title(config, trial.values)[:250],

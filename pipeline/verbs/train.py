@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 
 from pipeline.config import Config
-from pipeline.console import note, progress, say, table
+from pipeline.console import Failures, note, progress, say, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.names import run_title
 from pipeline.pool import run_jobs
+from pipeline.records import TrialRecord
 from pipeline.runner import Job, check, load_dataset, verdicts
 from pipeline.tracking import Outage, check_store, track_single
 
@@ -35,6 +36,7 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
         run_id = track_single(config, data, record, verdict, started, Outage(config, note))
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
+    Failures(say).tell(TrialRecord([record]))
     if record.diverged_step is not None:
         say(f"diverged: the loss was not finite at step {record.diverged_step}")
     say(f"run {run_id}", "browse it: make ui")
