@@ -24,6 +24,7 @@ from pipeline.runner import Job, check
 from pipeline.search import Asked, Search, check_search, ends_of, inert_axes
 from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, check_store
+from pipeline.waiting import Watch
 
 __all__ = ["Shift", "check_study", "on_shift"]
 
@@ -105,7 +106,11 @@ class Shift:
             search.workers.start()
             if search.done:
                 self.catch_up()  # else the writer begins it: making a fresh store takes seconds
-            with self.late.writer() as writer, progress(search.total, search.done, "trials") as bar:
+            with (
+                self.late.writer() as writer,
+                Watch(search.patiently.look),
+                progress(search.total, search.done, "trials") as bar,
+            ):
                 failures = Failures(bar.say)
 
                 def on_told(asked: Asked, record: TrialRecord, started: float) -> None:

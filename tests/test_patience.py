@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sqlite3
+import time
 
 import optuna
 import pytest
@@ -12,6 +13,7 @@ from optuna.study import StudyDirection
 from pipeline.errors import RunError
 from pipeline.interrupt import deferred
 from pipeline.search.patience import Patience, is_away
+from pipeline.waiting import Watch
 
 
 @pytest.fixture
@@ -41,6 +43,27 @@ def test_a_database_that_is_locked_is_waited_for_and_both_ends_are_told(patience
     assert first.startswith("search.storage=postgresql: away (")
     assert last == "search.storage=postgresql: back"
     holder.close()
+
+
+def test_of_a_call_that_hangs_the_user_hears(patience, monkeypatch):
+    monkeypatch.setattr("pipeline.search.patience.SILENCE_S", 0.2)
+    wait, said = patience
+
+    def slow() -> int:
+        with Watch(wait.look):
+            deadline = time.monotonic() + 20
+            while not said and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(1.0)  # and no second time
+        return 3
+
+    assert wait(slow) == 3
+    assert said == [
+        "search.storage=postgresql: away (no answer for 0.2 s); what is ready waits for it",
+        "search.storage=postgresql: back",
+    ]
+    wait.look()
+    assert len(said) == 2
 
 
 def test_waiting_has_an_end():

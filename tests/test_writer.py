@@ -223,11 +223,56 @@ def test_a_store_that_hangs_does_not_stop_the_training(writes, tmp_path, monkeyp
     with writes(log) as into:
         for i in range(4 * PENDING):
             into.submit(trial(i))
-        assert len(kept(tmp_path)) >= 3 * PENDING - 1
+        wait_until(lambda: len(kept(tmp_path)) >= 3 * PENDING - 1)
         assert len(into._backlog.first(10**6)) == 4 * PENDING
         log.gate.set()
     assert log.items == ["begin", *range(4 * PENDING)]
     assert not (tmp_path / "spool").exists()
+
+
+def test_of_a_store_that_hangs_the_user_hears_once(writes, tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(writer, "SILENCE_S", 0.3)
+    log = Log()
+    with writes(log) as into:
+        wait_until(lambda: log.items == ["begin"])
+        for hang in range(2):
+            log.gate.clear()
+            for i in range(3 * hang, 3 * hang + 3):
+                into.submit(trial(i))
+            if not hang:
+                wait_until(lambda: lines)
+                assert kept(tmp_path) == [0, 1, 2]
+            time.sleep(1.0)
+            log.gate.set()
+            wait_until(lambda last=3 * hang + 2: log.items[-1] == last and not into._work)
+    assert log.items == ["begin", *range(6)]
+    away, back = lines
+    assert "can't be written (nothing written for 0.3 s); runs are kept in " in away
+    assert back.endswith("can be written again; 3 runs that had waited: delivered")
+
+
+class SlowSpool(Spool):
+    """On a disk that takes its time for each file."""
+
+    def put(self, serial, trial, content):
+        time.sleep(0.02)
+        return super().put(serial, trial, content)
+
+
+def test_where_the_disk_is_slow_as_well_training_waits_for_it_and_loses_nothing(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(writer, "STALL_S", 0.2)
+    monkeypatch.setattr(writer, "CROWDED", PENDING + 8)
+    monkeypatch.setattr("pipeline.tracking.backlog.MOST_IN_MEMORY", PENDING + 16)
+    log = Log()
+    log.gate.clear()
+    spool = SlowSpool(tmp_path / "spool" / "s" / "me")
+    with Writer(log, spool, Outage(compose([f"tracking.dir={tmp_path}"]), lines.append)) as into:
+        for i in range(4 * PENDING):
+            into.submit(trial(i))
+        assert len(kept(tmp_path)) >= 2 * PENDING
+        log.gate.set()
+    assert log.items == ["begin", *range(4 * PENDING)]
+    assert lines == []
 
 
 @pytest.mark.parametrize("hangs", [False, True])

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pipeline.databases import database_is_away
 from pipeline.errors import RunError
-from pipeline.waiting import pause, pauses
+from pipeline.waiting import SILENCE_S, pause, pauses
 
 __all__ = ["AWAY", "Patience", "is_away"]
 
@@ -40,6 +40,8 @@ class Patience:
 
     def __init__(self, seconds: float, store: str, tell: Callable[[str], None]) -> None:
         self._seconds, self._store, self._tell = seconds, store, tell
+        self._since: float | None = None  # of the call that is under way
+        self._told = False
 
     def __call__(self, call: Callable[[], Result]) -> Result:
         """What ``call`` returns. It may have done its work when it raises: it must bear being made twice.
@@ -48,22 +50,40 @@ class Patience:
             RunError: the storage is still away.
         """
         begun = time.monotonic()
-        for attempt, seconds in enumerate(pauses()):
+        for seconds in pauses():
             try:
-                result = call()
+                result = self._watched(call)
             except AWAY as error:
                 if not is_away(error):
                     raise
-                if not attempt:
-                    self._tell(f"search.storage={self._store}: away ({_reason(error)}); what is ready waits for it")
+                self._away(_reason(error))
                 if time.monotonic() - begun > self._seconds:
                     raise self.too_long(error) from None
             else:
-                if attempt:
+                if self._told:
                     self._tell(f"search.storage={self._store}: back")
+                self._told = False
                 return result
             pause(seconds)
         raise AssertionError  # there is always another pause
+
+    def look(self) -> None:
+        """To be called now and then, from a thread: tells of a call that neither returns nor fails."""
+        since = self._since
+        if since is not None and time.monotonic() > since + SILENCE_S:
+            self._away(f"no answer for {SILENCE_S:g} s")
+
+    def _watched(self, call: Callable[[], Result]) -> Result:
+        self._since = time.monotonic()
+        try:
+            return call()
+        finally:
+            self._since = None
+
+    def _away(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self._tell(f"search.storage={self._store}: away ({reason}); what is ready waits for it")
 
     def too_long(self, error: BaseException) -> RunError:
         """What is said when waiting has no end."""

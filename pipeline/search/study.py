@@ -90,13 +90,13 @@ class Search:
         folder = workers_dir(config)
         self.storage, self.store = open_storage(config, self.name)
         make_writable(folder, "tracking.dir", config.tracking.dir)
-        self._patiently = Patience(config.tracking.patience_s, self.store, tell)
+        self.patiently = Patience(config.tracking.patience_s, self.store, tell)
         try:
             self._begin(folder, data_digest, joins)
         except AWAY as error:
             if not is_away(error):
                 raise
-            raise self._patiently.too_long(error) from None
+            raise self.patiently.too_long(error) from None
 
     def _begin(self, folder: Path, data_digest: str, joins: bool) -> None:
         config = self.config
@@ -172,7 +172,7 @@ class Search:
 
     def sync(self) -> None:
         """Takes up what other workers have done, and gives trials of the dead again."""
-        self._patiently(self._synced)
+        self.patiently(self._synced)
 
     def _synced(self) -> None:
         with self.board.lock:
@@ -181,7 +181,7 @@ class Search:
     def ask(self, count: int = 1) -> list[Asked]:
         """The next trials: ``count``, or as many of them as can be asked for already."""
         numbers: list[int] = []
-        while len(numbers) < count and (number := self._patiently(self._next)) is not None:
+        while len(numbers) < count and (number := self.patiently(self._next)) is not None:
             numbers.append(number)
         return [self.again(self._ledger[number]) for number in numbers]
 
@@ -212,7 +212,7 @@ class Search:
             attributes["pruned"] = record.reason
         state = TrialState.PRUNED if record.pruned else TrialState.COMPLETE
         values = None if record.pruned else [self.objective(record)]
-        return self._patiently(lambda: self.board.end(number, state, values, attributes))
+        return self.patiently(lambda: self.board.end(number, state, values, attributes))
 
     def judged(self, number: int, verdict: Verdict) -> None:
         """Notes the verdict on a trial, where it decides on others."""
@@ -227,7 +227,7 @@ class Search:
         self._note(number, lambda storage, i: storage.set_trial_intermediate_value(i, stop.step, value))
 
     def _note(self, number: int, write: Callable[[BaseStorage, int], None]) -> None:
-        self._patiently(lambda: self.board.note(number, write))
+        self.patiently(lambda: self.board.note(number, write))
 
     def objective(self, record: TrialRecord) -> float:
         """What the search optimises: the mean over replicates, finite whatever happened."""
@@ -255,7 +255,7 @@ class Search:
 
     def keep_mode(self, structure: str, mode: str) -> str:
         """Settles a mode for good, unless another worker has; returns that which holds."""
-        return self._patiently(lambda: self._kept_mode(structure, mode))
+        return self.patiently(lambda: self._kept_mode(structure, mode))
 
     def _kept_mode(self, structure: str, mode: str) -> str:
         with self.board.lock:

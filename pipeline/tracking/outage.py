@@ -59,6 +59,10 @@ class Outage:
 
         self.reason = reason_of(error)
 
+    def silent(self, seconds: float) -> None:
+        """A call has been under way for so long."""
+        self.reason = self.reason or f"nothing written for {seconds:g} s"
+
     def away(self, consequence: str) -> None:
         """It still fails; said the first time."""
         with self._lock:

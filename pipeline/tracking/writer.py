@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.names import counted
-from pipeline.tracking.backlog import Backlog, Entry
+from pipeline.tracking.backlog import MOST_IN_MEMORY, Backlog, Entry
 from pipeline.tracking.courier import Courier
-from pipeline.tracking.outage import Outage, kept_in
+from pipeline.tracking.keeper import Keeper
+from pipeline.tracking.outage import Outage
 from pipeline.tracking.spool import Spool
 from pipeline.tracking.trial import TrialRun
-from pipeline.waiting import FIRST_PAUSE_S, POLL_S, pauses
+from pipeline.waiting import FIRST_PAUSE_S, POLL_S, SILENCE_S, Watch, pauses
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from pipeline.tracking.finished import FinishedRun
@@ -31,8 +32,10 @@ __all__ = ["Writer"]
 
 # Trials that may wait in memory before training waits for the writer,
 PENDING = 64
-# and seconds after which it doesn't wait any more for one that writes nothing.
+# and seconds after which it doesn't wait any more for one that writes nothing:
 STALL_S = 2.0
+# then only, with so many, until the disk has taken some, if it does.
+CROWDED = MOST_IN_MEMORY // 2
 # The first thing that it does may be to make a store.
 BEGIN_S = 10.0
 # Seconds that a process which is to end leaves a working store for what waits.
@@ -58,33 +61,35 @@ class Writer:
     def __init__(self, courier: Courier, spool: Spool, outage: Outage) -> None:
         self._courier, self._outage = courier, outage
         self._backlog = Backlog(spool, courier.prepare)
+        self._keeper = Keeper(self._backlog)
+        self._watch = Watch(self._look)
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._error: BaseException | None = None
-        self._begun = self._ending = self._stop = self._away = self._untidy = False
+        self._begun = self._ending = self._stop = self._away = self._untidy = self._told = False
         self._moved = 0.0
-        self._refused = self._lost = self._late = self._failed = 0
+        self._refused = self._late = self._failed = 0
 
     def __enter__(self) -> Writer:
         self._moved = time.monotonic()
         with suppress(OSError):  # tried again when it is needed
             self._backlog.spool.open()
         self._thread.start()
+        self._watch.start()
         return self
 
     def submit(self, trial: TrialRun) -> None:
         """Queues a trial; waits while ``PENDING`` of them are queued and the store takes them."""
-        with self._changed:
-            while self._backlog.in_memory >= PENDING and not (self._stuck or self._error):
-                self._changed.wait(POLL_S)
-        self._raise()
         if not self._backlog:
             self._moved = time.monotonic()
-        if self._backlog.in_memory >= PENDING:
-            self._backlog.keep()
         if not self._backlog.append(trial):
-            self._lost += 1
+            self._keeper.lost += 1
         self._notify()
+        with self._changed:
+            while self._crowded and not self._error:
+                self._changed.wait(POLL_S)
+                check_signals()
+        self._raise()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,6 +110,28 @@ class Writer:
     @property
     def _stuck(self) -> bool:
         return self._away or time.monotonic() > self._moved + (STALL_S if self._begun else BEGIN_S)
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether what is queued should become less before more comes."""
+        waiting = self._backlog.in_memory
+        return waiting >= CROWDED and not self._keeper.fails if self._stuck else waiting >= PENDING
+
+    @property
+    def _silent(self) -> bool:
+        return self._work and time.monotonic() > self._moved + SILENCE_S
+
+    def _look(self) -> None:
+        """Now and then, from a thread that never waits for the store: a disk that has stopped fails no call."""
+        if self._silent and not self._told:
+            began, meanwhile = time.monotonic(), self._keeper.meanwhile()
+            # The disk that keeps it may have stopped as well; then the next look tells what lasts.
+            if self._silent and time.monotonic() < began + STALL_S:
+                self._told = self._away = True
+                self._outage.silent(SILENCE_S)
+                self._outage.away(meanwhile)
+        elif self._stuck and self._backlog.in_memory >= PENDING:
+            self._keeper.keep()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -141,24 +168,11 @@ class Writer:
         self._stop = True
         self._notify()
         self._thread.join(STOP_S)
-        left = "" if self._refused >= REFUSED else self._keep()
+        self._watch.end(STOP_S)
+        left = "" if self._refused >= REFUSED else self._keeper.in_the_end()
         if not self._thread.is_alive():
             self._backlog.spool.close()
         return left
-
-    def _keep(self) -> str:
-        self._backlog.keep()
-        kept, lost, folder = self._backlog.on_disk, self._lost + self._backlog.in_memory, self._backlog.spool.folder
-        lines = []
-        if kept:
-            lines.append(
-                f"{counted(kept, 'run')} kept in {folder}, for the next `initlab sweep` of the study to deliver"
-            )
-        if lost:
-            lines.append(
-                f"{counted(lost, 'run')} could not be kept: the next `initlab sweep` of the study trains again"
-            )
-        return "; ".join(lines)
 
     def _run(self) -> None:
         """The thread."""
@@ -275,14 +289,7 @@ class Writer:
         lasts, until = self._away or seconds > FIRST_PAUSE_S, time.monotonic() + seconds
         while not self._stop and (left := until - time.monotonic()) > 0:
             if lasts:
-                self._outage.away(self._consequence())
+                self._outage.away(self._keeper.meanwhile())
                 self._away = True
             with self._changed:
                 self._changed.wait(left)
-
-    def _consequence(self) -> str:
-        """What becomes of runs while the store is away."""
-        folder = self._backlog.spool.folder
-        if self._backlog.keep():
-            return kept_in(folder)
-        return f"runs are held in memory, as {folder} can't be written either, and delivered when it is back"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["ROOT", "Held", "Lab", "assert_whole", "clean_environment", "held_by"]
@@ -28,13 +28,19 @@ class Lab:
     folder: Path
     arguments: list[str]
     process: subprocess.Popen[str] | None = None
+    variables: dict[str, str] = field(default_factory=dict)  # of its environment
 
     def start(self) -> None:
         self.output = (self.folder / "output.txt").open("w+")
         self.errors = (self.folder / "errors.txt").open("w+")
         command = [sys.executable, "-P", "-m", "pipeline", "sweep", *STUDY, *self.arguments]
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env=clean_environment(), stdout=self.output, stderr=self.errors, text=True
+            command,
+            cwd=self.folder,
+            env=clean_environment(**self.variables),
+            stdout=self.output,
+            stderr=self.errors,
+            text=True,
         )
 
     def end(self, timeout: float = 600) -> int:

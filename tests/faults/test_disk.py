@@ -1,7 +1,9 @@
-"""A disk that is full: real file systems in memory, filled to the last byte."""
+"""A disk that is full: real file systems in memory, filled to the last byte. And one that is slow, or stops."""
 
 import shutil
+import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,4 +98,76 @@ def test_neither_the_store_nor_the_spool_has_room(study, disk, reference):
     study.wait_until(lambda: study.finished >= before + 8)
     full.free()
     assert study.end() == 0, study.said_errors
+    assert_whole(held_by(database(study)), reference(TRIALS))
+
+
+class SlowDisk:
+    """Delays what a study writes below a folder, in the process itself: ``slow_disk.cpp``."""
+
+    def __init__(self, study, library: Path, folder: Path) -> None:
+        self.pace = study.folder / "pace"
+        study.variables = {"LD_PRELOAD": str(library), "SLOW_FOLDER": str(folder), "SLOW_PACE": str(self.pace)}
+
+    def set(self, pace: str) -> None:
+        """``MS MS``: of a write and of a synchronisation; ``hang``; empty: as fast as it is."""
+        self.pace.write_text(pace)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    made = tmp_path_factory.mktemp("slow") / "slow_disk.so"
+    source = Path(__file__).with_name("slow_disk.cpp")
+    subprocess.run(["g++", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
+    return made
+
+
+def lines_of(study, *words):
+    return [line for line in study.said.splitlines() if all(word in line for word in words)]
+
+
+def test_a_slow_disk(study, library, reference, figure):
+    """A write takes 2 ms and a synchronisation 100: the study takes longer, and is the same."""
+    SlowDisk(study, library, study.folder / "mlruns").set("2 100")
+    began = time.monotonic()
+    study.run()
+    figure(f"{time.monotonic() - began:.0f} s with a disk of 100 ms a synchronisation")
+    assert_whole(held_by(database(study)), reference(TRIALS))
+    assert study.said_errors == ""
+    assert len(lines_of(study, "can't be written")) <= 1
+    assert study.command("status", "study.name=s").returncode == 0
+
+
+@pytest.mark.parametrize("place", ["the store", "everything"])
+def test_a_disk_that_stops_for_half_a_minute(study, library, reference, place):
+    """If only the store's does, trials go on; if that of Optuna's journal does, they wait. Either is told once."""
+    folder = study.folder / "mlruns"
+    slow = SlowDisk(study, library, folder / "mlflow.db" if place == "the store" else folder)
+    study.start()
+    study.wait_until(lambda: study.finished >= 8)
+    slow.set("hang")
+    time.sleep(30)
+    if place == "the store":
+        assert study.finished == 96
+        assert len(study.kept) > 32
+    slow.set("")
+    assert study.end() == 0, study.said_errors
+    assert_whole(held_by(database(study)), reference(TRIALS))
+    assert len(lines_of(study, "the MLflow store", "for 15 s")) == (place == "the store")
+    assert len(lines_of(study, "the MLflow store", "can be written again")) == (place == "the store")
+    assert len(lines_of(study, "search.storage", "no answer for 15 s")) == (place == "everything")
+    assert len(lines_of(study, "search.storage", ": back")) == (place == "everything")
+    assert study.command("status", "study.name=s").returncode == 0
+
+
+def test_a_study_on_a_slow_disk_that_is_killed(study, library, reference, rng):
+    """Between two halves of a write, as like as not."""
+    slow = SlowDisk(study, library, study.folder / "mlruns")
+    slow.set("2 100")
+    for _ in range(5):
+        study.start()
+        time.sleep(rng.uniform(4, 14))
+        study.signal(signal.SIGKILL)
+        study.end()
+    slow.set("")
+    study.run()
     assert_whole(held_by(database(study)), reference(TRIALS))
