@@ -244,7 +244,7 @@ def test_of_a_store_that_hangs_the_user_hears_once(writes, tmp_path, monkeypatch
                 assert kept(tmp_path) == [0, 1, 2]
             time.sleep(1.0)
             log.gate.set()
-            wait_until(lambda last=3 * hang + 2: log.items[-1] == last and not into._work)
+            wait_until(lambda last=3 * hang + 2: log.items[-1] == last and not into._delivery.work)
     assert log.items == ["begin", *range(6)]
     away, back = lines
     assert "can't be written (nothing written for 0.3 s); runs are kept in " in away

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.names import counted
-from pipeline.tracking.backlog import MOST_IN_MEMORY, Backlog, Entry
+from pipeline.tracking.backlog import MOST_IN_MEMORY, Backlog
 from pipeline.tracking.courier import Courier
+from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.keeper import Keeper
 from pipeline.tracking.outage import Outage
 from pipeline.tracking.spool import Spool
 from pipeline.tracking.trial import TrialRun
 from pipeline.waiting import FIRST_PAUSE_S, POLL_S, SILENCE_S, Watch, pauses
-
-if TYPE_CHECKING:  # MLflow takes seconds to import
-    from pipeline.tracking.finished import FinishedRun
 
 __all__ = ["Writer"]
 
@@ -41,10 +37,6 @@ BEGIN_S = 10.0
 # Seconds that a process which is to end leaves a working store for what waits.
 GRACE_S = 2.0
 STOP_S = 0.5
-# Runs refused one after the other, after which the store is taken to refuse them all.
-REFUSED = 2
-# Failures in a row after which, when the first run that waits fails again, the second is tried at once.
-STEP_OVER = 3
 
 
 class Writer:
@@ -59,19 +51,18 @@ class Writer:
     """
 
     def __init__(self, courier: Courier, spool: Spool, outage: Outage) -> None:
-        self._courier, self._outage = courier, outage
+        self._outage = outage
         self._backlog = Backlog(spool, courier.prepare)
+        self._delivery = Delivery(courier, self._backlog, outage, self._on_written)
         self._keeper = Keeper(self._backlog)
         self._watch = Watch(self._look)
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-        self._error: BaseException | None = None
-        self._begun = self._ending = self._stop = self._away = self._untidy = self._told = False
-        self._moved = 0.0
-        self._refused = self._late = self._failed = 0
+        self._ending = self._stop = self._away = self._told = False
+        self._late = 0
 
     def __enter__(self) -> Writer:
-        self._moved = time.monotonic()
+        self._delivery.moved = time.monotonic()
         with suppress(OSError):  # tried again when it is needed
             self._backlog.spool.open()
         self._thread.start()
@@ -81,12 +72,12 @@ class Writer:
     def submit(self, trial: TrialRun) -> None:
         """Queues a trial; waits while ``PENDING`` of them are queued and the store takes them."""
         if not self._backlog:
-            self._moved = time.monotonic()
+            self._delivery.moved = time.monotonic()
         if not self._backlog.append(trial):
             self._keeper.lost += 1
         self._notify()
         with self._changed:
-            while self._crowded and not self._error:
+            while self._crowded and not self._delivery.error:
                 self._changed.wait(POLL_S)
                 check_signals()
         self._raise()
@@ -109,7 +100,7 @@ class Writer:
 
     @property
     def _stuck(self) -> bool:
-        return self._away or time.monotonic() > self._moved + (STALL_S if self._begun else BEGIN_S)
+        return self._away or time.monotonic() > self._delivery.moved + (STALL_S if self._delivery.begun else BEGIN_S)
 
     @property
     def _crowded(self) -> bool:
@@ -119,11 +110,11 @@ class Writer:
 
     @property
     def _silent(self) -> bool:
-        return self._work and time.monotonic() > self._moved + SILENCE_S
+        return self._delivery.work and time.monotonic() > self._delivery.moved + SILENCE_S
 
     def _look(self) -> None:
         """Now and then, from a thread that never waits for the store: a disk that has stopped fails no call."""
-        if self._silent and not self._told:
+        if self._silent and not (self._told or self._away):
             began, meanwhile = time.monotonic(), self._keeper.meanwhile()
             # The disk that keeps it may have stopped as well; then the next look tells what lasts.
             if self._silent and time.monotonic() < began + STALL_S:
@@ -134,8 +125,8 @@ class Writer:
             self._keeper.keep()
 
     def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
+        if self._delivery.error is not None:
+            raise self._delivery.error
 
     def _notify(self) -> None:
         with self._changed:
@@ -152,7 +143,7 @@ class Writer:
                 left, limit = counted(len(self._backlog), "run"), f"{self._outage.patience_s:g} s"
                 self._outage.say(f"{self._outage.what}: waiting up to {limit} for {left} to be delivered")
                 told = True
-            if time.monotonic() > max(began, self._moved) + self._outage.patience_s:
+            if time.monotonic() > max(began, self._delivery.moved) + self._outage.patience_s:
                 return
 
     def _close_and_tell(self) -> None:
@@ -163,13 +154,13 @@ class Writer:
         """Ends the thread; returns what is said of the runs that it hasn't written."""
         self._ending = True
         self._notify()
-        if not self._away and time.monotonic() < self._moved + STALL_S:
+        if not self._away and time.monotonic() < self._delivery.moved + STALL_S:
             self._thread.join(GRACE_S)
         self._stop = True
         self._notify()
         self._thread.join(STOP_S)
         self._watch.end(STOP_S)
-        left = "" if self._refused >= REFUSED else self._keeper.in_the_end()
+        left = "" if self._delivery.given_up else self._keeper.in_the_end()
         if not self._thread.is_alive():
             self._backlog.spool.close()
         return left
@@ -179,107 +170,29 @@ class Writer:
         try:
             waits = pauses()
             while self._has_work():
-                if self._attempt():
+                if self._delivery.attempt():
+                    self._works()
                     waits = pauses()
                 else:
                     self._pause(next(waits))
         except BaseException as error:
-            self._error = self._error or error
+            self._delivery.error = self._delivery.error or error
         self._notify()
 
     def _has_work(self) -> bool:
         """Waits for some; False at the end."""
         with self._changed:
-            while not (self._stop or self._work or self._ending):
+            while not (self._stop or self._delivery.work or self._ending):
                 self._changed.wait()
-            return self._work and not self._stop
+            return self._delivery.work and not self._stop
 
-    @property
-    def _work(self) -> bool:
-        return not self._begun or self._untidy or len(self._backlog) > 0
-
-    def _attempt(self) -> bool:
-        """Writes what is next; False if the store is away."""
-        return self._tried(self._advance) or (self._failed > STEP_OVER and self._begun and self._tried(self._step_over))
-
-    def _tried(self, step: Callable[[], bool]) -> bool:
-        """What a step says; False if the store is away."""
-        from pipeline.tracking.faults import is_transient
-
-        try:
-            return step()
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            self._outage.note(error)
-            self._failed += 1
-            return False
-
-    def _advance(self) -> bool:
-        if not self._begun:
-            self._courier.begin()
-            self._begun = True
-        if entries := self._backlog.first(self._courier.at_once):
-            self._write(entries)
-        if self._untidy and not self._backlog:
-            self._courier.tidy()
-            self._untidy = False
-        self._failed = 0
-        self._works()
-        return True
-
-    def _step_over(self) -> bool:
-        """The store may only mind the first of those that wait."""
-        if second := self._backlog.first(2)[1:]:
-            self._write(second)
-        return bool(second)
-
-    def _write(self, entries: Sequence[Entry]) -> None:
-        from pipeline.tracking.faults import is_transient
-
-        runs = [run for entry in entries if (run := self._loaded(entry)) is not None]
-        try:
-            self._courier.write(runs, any(entry.tried for entry in entries))
-        except Exception as error:
-            if is_transient(error):
-                self._untidy = True
-                for entry in entries:
-                    entry.tried = True
-                raise
-            if len(entries) == 1:
-                self._refuse(entries[0], error)
-                return
-            for entry in entries:  # one that can't be written must not keep the others out
-                self._write([entry])
-            return
-        self._refused = 0
-        self._remove(entries)
-
-    def _loaded(self, entry: Entry) -> FinishedRun | None:
-        found = self._backlog.load(entry)
-        if found is None:
-            self._outage.say(
-                f"{entry.file} is damaged; the next `initlab sweep` of the study logs trial {entry.number}"
-            )
-        return found
-
-    def _refuse(self, entry: Entry, error: Exception) -> None:
-        self._error = self._error or error
-        self._remove([entry])
-        self._refused += 1
-        if self._refused == REFUSED:
-            raise error
-
-    def _remove(self, entries: Sequence[Entry]) -> None:
-        self._late += len(entries) if self._away else 0
-        self._backlog.remove(entries)
-        self._moved = time.monotonic()
+    def _on_written(self, count: int) -> None:
+        self._late += count if self._away else 0
         self._notify()
 
     def _works(self) -> None:
         """The store took what it was given."""
-        self._moved = time.monotonic()
-        if not self._work:
+        if not self._delivery.work:
             late = f"; {counted(self._late, 'run')} that had waited: delivered" if self._late else ""
             self._outage.back(late)
             self._away, self._late = False, 0
