@@ -1,11 +1,11 @@
-"""Folders that the lab is about to write to."""
+"""Folders that the lab writes to."""
 
 import os
 from pathlib import Path
 
 from pipeline.errors import UsageError
 
-__all__ = ["check_writable", "make_writable", "unwritable"]
+__all__ = ["check_writable", "make_writable", "settle", "unwritable"]
 
 
 def check_writable(folder: Path, key: str, given: object) -> None:
@@ -59,3 +59,13 @@ def make_writable(folder: Path, key: str, given: object) -> None:
 def unwritable(key: str, given: object, error: OSError) -> UsageError:
     """What is said of a folder that can't be written to."""
     return UsageError.of(key, given, f"can't be written ({error.strerror})")
+
+
+def settle(*paths: Path) -> None:
+    """Has what is in files, and the names in folders, on the disk: it outlasts a loss of power."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -18,6 +18,8 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+from pipeline.folders import settle
+
 __all__ = ["NoCompilerError", "build_ahead", "cache_folder", "compiler", "library", "machine", "stop_building"]
 
 SOURCES = (
@@ -142,6 +144,7 @@ def _compile(command: str, texts: dict[str, str], path: Path) -> None:
             _run(*([command, *FLAGS, "-c", "-o", str(o), str(u)] for u, o in zip(units, objects, strict=True)))
             built = Path(folder) / "kernels.so"
             _run([command, *FLAGS, "-shared", "-o", str(built), *map(str, objects)])
+            settle(built)  # else a loss of power could leave a library with nothing in it under the name
             built.replace(path)
     except OSError as error:
         raise NoCompilerError(f"{path.parent} can't be written ({error.strerror})") from None

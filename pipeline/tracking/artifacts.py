@@ -1,14 +1,18 @@
 """Files of runs: straight in their folder where that is on this machine, else through MLflow."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-__all__ = ["fill", "folder_of", "keep"]
+from pipeline.folders import settle
+
+__all__ = ["folder_of", "keep", "send"]
 
 
 def folder_of(uri: str) -> Path | None:
@@ -20,16 +24,28 @@ def folder_of(uri: str) -> Path | None:
 
 def keep(uri: str, artifacts: Mapping[str, bytes]) -> None:
     """Stores a run's artifacts: ``{file name: content}``."""
+    _keep(uri, artifacts, lambda folder: get_artifact_repository(uri).log_artifacts(folder))  # type: ignore[no-untyped-call]
+
+
+def send(client: MlflowClient, run: Run, artifacts: Mapping[str, bytes]) -> None:
+    """The same where the store may be a server, which may take them itself."""
+    run_id = run.info.run_id
+    _keep(run.info.artifact_uri, artifacts, lambda folder: client.log_artifacts(run_id, folder))
+
+
+def _keep(uri: str, artifacts: Mapping[str, bytes], upload: Callable[[str], object]) -> None:
     own = folder_of(uri)
     if own is not None:
-        fill(own, artifacts)
+        _fill(own, artifacts)
+        # On the disk before anything says that they are there.
+        settle(*(own / name for name in artifacts), own, *list(own.parents)[:2])
         return
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), artifacts)
-        get_artifact_repository(uri).log_artifacts(folder)  # type: ignore[no-untyped-call]
+        _fill(Path(folder), artifacts)
+        upload(folder)
 
 
-def fill(folder: Path, artifacts: Mapping[str, bytes]) -> None:
+def _fill(folder: Path, artifacts: Mapping[str, bytes]) -> None:
     """Writes files into a folder, which it makes."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in artifacts.items():

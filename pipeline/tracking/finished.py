@@ -6,13 +6,11 @@ written needs no more than rows, so into a database whole runs go several to a t
 server is written through the client. ``tests/test_finished.py`` holds the one to the other.
 """
 
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from mlflow.entities import DatasetInput, Metric, Param
@@ -21,7 +19,7 @@ from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import Connection, Engine, Select, insert, select
 
-from pipeline.tracking.artifacts import fill, keep
+from pipeline.tracking.artifacts import keep, send
 from pipeline.tracking.database import engine_of, is_database
 from pipeline.tracking.faults import is_transient
 from pipeline.tracking.store import Store
@@ -107,9 +105,7 @@ class ToClient:
             log_dataset(self.store, run_id, run.inputs)
             for i in range(0, max(len(run.metrics), 1), 1000):
                 client.log_batch(run_id, run.metrics[i : i + 1000], run.params if i == 0 else [])
-            with tempfile.TemporaryDirectory() as folder:
-                fill(Path(folder), run.artifacts)
-                client.log_artifacts(run_id, folder)
+            send(client, created, run.artifacts)
             client.set_terminated(run_id, run.status, _milliseconds(run.ended))
         except BaseException as error:
             if not is_transient(error):  # else it is taken away before it is written again

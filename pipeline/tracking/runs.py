@@ -1,6 +1,5 @@
 """Writes a study: itself as a parent run, its trials as children."""
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -15,7 +14,7 @@ from pipeline.data import Dataset
 from pipeline.names import own_name
 from pipeline.provenance import git_commit, versions
 from pipeline.records import TrialRecord
-from pipeline.tracking.artifacts import fill
+from pipeline.tracking.artifacts import send
 from pipeline.tracking.children import PRUNED, TRIAL, Children
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
@@ -143,9 +142,9 @@ class StudyTracker:
         }
         # What differs from child to child is no property of the study.
         kept = [p for p in params_of(self.config, params, []) if p.key not in {*self.axes, "seeds"}]
-        client.log_batch(self.parent, params=kept)
         log_dataset(self.store, self.parent, self._inputs)
         self.log_content(artifacts_of(self.config))
+        client.log_batch(self.parent, params=kept)  # last: where they are, all is
 
     def log(self, trials: Sequence[TrialRun]) -> None:
         """One child run for each trial, finished or pruned."""
@@ -217,9 +216,7 @@ class StudyTracker:
 
     def log_content(self, files: Mapping[str, bytes]) -> None:
         """Artifacts of the parent: ``{file name: content}``."""
-        with tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), files)
-            self.store.client.log_artifacts(self.parent, folder)
+        send(self.store.client, self.store.client.get_run(self.parent), files)
 
     def end(self, status: str) -> None:
         """Closes the parent: FINISHED, FAILED or KILLED."""

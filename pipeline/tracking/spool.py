@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import Config
+from pipeline.folders import settle
 from pipeline.latch import FileLatch
 from pipeline.names import slug
 from pipeline.tracking.place import directory_of
@@ -76,7 +77,7 @@ class Spool:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)  # a full disk needs the room
             raise
-        _sync(self.folder)
+        settle(self.folder)
         return path
 
     def files(self) -> list[Path]:
@@ -126,12 +127,3 @@ def left_behind(folder: Path) -> Iterator[Spool]:
             yield spool
         finally:
             spool.close()
-
-
-def _sync(folder: Path) -> None:
-    """Has the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,91 @@
+"""Power losses: of what was written only what a disk holds for certain is left (``power_loss.cpp``)."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from laboratory import assert_whole, held_by
+
+pytestmark = pytest.mark.slow
+
+TRIALS = "search.n_trials=96"
+LOSSES = int(os.environ.get("INITLAB_POWER_LOSSES", "12"))
+
+
+class Power:
+    """The power of the machine that a study runs on; only its folder ``mlruns`` is on the disk."""
+
+    def __init__(self, study, library: Path) -> None:
+        self.study, self.folder, self.disk = study, study.folder / "mlruns", study.folder / "disk"
+        self.disk.mkdir()
+        study.variables = {"LD_PRELOAD": str(library), "POWER_FOLDER": str(self.folder), "POWER_DISK": str(self.disk)}
+
+    def fail(self) -> int:
+        """Ends the study at once, and leaves what the disk holds; returns how many files lost what was in them."""
+        self.study.signal(signal.SIGKILL)
+        self.study.end()
+        time.sleep(1)  # its processes end with it
+        entries = [line.split(" ", 2) for line in (self.disk / "tree").read_text().splitlines()]
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        lost = 0
+        for kind, key, path in entries:
+            place, held = self.folder / path, self.disk / key
+            if kind == "d":
+                place.mkdir()
+            elif held.exists():
+                shutil.copyfile(held, place)
+            else:
+                place.touch()
+                lost += 1
+        shutil.rmtree(self.disk)
+        self.disk.mkdir()
+        return lost
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    made = tmp_path_factory.mktemp("power") / "power_loss.so"
+    source = Path(__file__).with_name("power_loss.cpp")
+    command = ["g++", "-std=c++17", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source, "-ldl"]
+    subprocess.run(command, check=True)
+    return made
+
+
+def artifact_folders(database: Path) -> list[Path]:
+    """Of the trials' runs."""
+    connection = sqlite3.connect(database)
+    wanted = """SELECT artifact_uri FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
+                WHERE key = 'initlab.trial' AND lifecycle_stage = 'active'"""
+    found = [Path(uri.removeprefix("file://")) for (uri,) in connection.execute(wanted)]
+    connection.close()
+    return found
+
+
+def test_a_study_that_the_power_fails_at_random_moments(lab, template_store, library, reference, rng, figure):
+    study = lab(TRIALS)
+    (study.folder / "mlruns").mkdir()
+    shutil.copy(template_store, study.folder / "mlruns" / "mlflow.db")
+    power = Power(study, library)
+    done, emptied = [], 0
+    for _ in range(LOSSES):
+        study.start()
+        time.sleep(rng.uniform(3, 9))
+        emptied += power.fail()
+        done.append(study.finished)
+    study.run()
+    figure(f"{LOSSES} power losses, {done} of 96 trials on the disk after each; {emptied} files lost what was in them")
+    assert done == sorted(done)
+    assert_whole(held_by(power.folder / "mlflow.db"), reference(TRIALS))
+    folders = artifact_folders(power.folder / "mlflow.db")
+    assert len(folders) == 96
+    for folder in folders:
+        assert all(len(pq.read_table(folder / name)) > 0 for name in ("layers.parquet", "replicates.parquet"))
+    assert study.command("status", "study.name=s").returncode == 0
+    assert study.command("report", "study.name=s").returncode == 0
