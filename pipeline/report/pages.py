@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.graph_objects import Figure
 
+from pipeline.folders import settle
 from pipeline.report.plotly_js import plotly_scripts
 
 __all__ = ["as_uri", "figure_json", "html_environment", "markdown_environment", "publish", "scripts", "stylesheet"]
@@ -74,9 +75,10 @@ def figure_json(figure: Figure) -> Markup:
 
 
 def publish(path: Path, content: bytes) -> Path:
-    """Writes a file beside its place and renames it, so that no reader meets half of it."""
+    """Writes a file beside its place and renames it, so that no reader meets half of it, nor after a loss of power."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.part")
     beside.write_bytes(content)
+    settle(beside)
     beside.replace(path)
     return path

@@ -12,7 +12,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.folders import settle
 
-__all__ = ["folder_of", "keep", "send"]
+__all__ = ["folder_of", "keep", "send", "settle_below"]
 
 
 def folder_of(uri: str) -> Path | None:
@@ -43,6 +43,13 @@ def _keep(uri: str, artifacts: Mapping[str, bytes], upload: Callable[[str], obje
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder), artifacts)
         upload(folder)
+
+
+def settle_below(uri: str) -> None:
+    """Has what MLflow has written on the disk, where that is a folder of this machine."""
+    own = folder_of(uri)
+    if own is not None and own.is_dir():
+        settle(*own.rglob("*"), own, *list(own.parents)[:2])
 
 
 def _fill(folder: Path, artifacts: Mapping[str, bytes]) -> None:

@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor, nn
 
 from pipeline.data import Dataset
+from pipeline.tracking.artifacts import settle_below
 from pipeline.tracking.store import Store, mlflow_at
 
 __all__ = ["register_winner"]
@@ -87,6 +88,7 @@ def register_winner(
         with TemporaryDirectory() as folder:
             _save(Path(folder) / "model", run_id, made, model, raw)
             patiently(lambda: client.log_model_artifacts(made.model_id, str(Path(folder) / "model")))
+            settle_below(made.artifact_location)
         patiently(lambda: client.finalize_logged_model(made.model_id, LoggedModelStatus.READY))
     patiently(lambda: _link(client, run_id, made.model_id))
     return f"models:/{name}/{patiently(lambda: _version(store, name, made.model_id))}"

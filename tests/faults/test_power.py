@@ -6,11 +6,16 @@ import signal
 import sqlite3
 import subprocess
 import time
+import warnings
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from laboratory import assert_whole, held_by
+
+from pipeline.tracking.store import mlflow_at
 
 pytestmark = pytest.mark.slow
 
@@ -87,5 +92,9 @@ def test_a_study_that_the_power_fails_at_random_moments(lab, template_store, lib
     assert len(folders) == 96
     for folder in folders:
         assert all(len(pq.read_table(folder / name)) > 0 for name in ("layers.parquet", "replicates.parquet"))
+    with mlflow_at(f"sqlite:///{power.folder}/mlflow.db"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's own imports
+        model = mlflow.pyfunc.load_model("models:/initlab-s/1")
+    assert model.predict(np.zeros((2, 64), dtype=np.float32)).shape == (2, 10)
     assert study.command("status", "study.name=s").returncode == 0
     assert study.command("report", "study.name=s").returncode == 0
