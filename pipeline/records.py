@@ -152,8 +152,9 @@ class TrialRecord:
         """Curves averaged over replicates."""
         first = self.members[0].curves
         return {
-            name: {step: _mean([m.curves[name][step] for m in self._measured(name)]) for step in curve}
-            for name, curve in first.items()
+            name: {step: _mean([curve[step] for curve in curves]) for step in first[name]}
+            for name in first
+            for curves in [[m.curves[name] for m in self._measured(name)]]
         }
 
 

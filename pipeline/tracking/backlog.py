@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -110,17 +111,24 @@ class Backlog:
             gone = set(entries)
             self._entries = deque(entry for entry in self._entries if entry not in gone)
 
-    def keep(self) -> bool:
-        """Moves to disk what is in memory, the oldest first; False if the disk doesn't take it."""
+    def keep(self, seconds: float = threading.TIMEOUT_MAX) -> bool:
+        """Moves to disk what is in memory, the oldest first; False if the disk doesn't take it, or not that fast."""
+        until = time.monotonic() + seconds
+        for entry in self.first(len(self)):
+            left = until - time.monotonic()
+            if left <= 0 or not self._files.acquire(timeout=left):
+                return False
+            try:
+                self._keep(entry)
+            except OSError:
+                return False
+            finally:
+                self._files.release()
+        return True
+
+    def _keep(self, entry: Entry) -> None:
         from pipeline.tracking.packing import pack
 
-        for entry in self.first(len(self)):
-            with self._files:
-                if entry.done or entry.trial is None:
-                    continue
-                try:
-                    entry.file = self.spool.put(entry.serial, entry.number, pack(self._prepare(entry.trial)))
-                except OSError:
-                    return False
-                entry.trial = None
-        return True
+        if not entry.done and entry.trial is not None:
+            entry.file = self.spool.put(entry.serial, entry.number, pack(self._prepare(entry.trial)))
+            entry.trial = None

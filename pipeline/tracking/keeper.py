@@ -33,9 +33,9 @@ class Keeper:
             return kept_in(folder)
         return f"runs are held in memory, as {folder} can't be written either, and delivered when it is back"
 
-    def in_the_end(self) -> str:
-        """Keeps what waits for the next process; says of it and of what is lost, nothing if all was written."""
-        self.keep()
+    def in_the_end(self, seconds: float) -> str:
+        """Keeps what waits for the next process, as far as there is time; says what becomes of it, if there is any."""
+        self._backlog.keep(seconds)
         kept, lost, folder = self._backlog.on_disk, self.lost + self._backlog.in_memory, self._backlog.spool.folder
         lines = []
         if kept:

@@ -37,6 +37,8 @@ BEGIN_S = 10.0
 # Seconds that a process which is to end leaves a working store for what waits.
 GRACE_S = 2.0
 STOP_S = 0.5
+# and those that it takes to keep it on disk.
+KEEP_S = 4.0
 
 
 class Writer:
@@ -147,11 +149,11 @@ class Writer:
                 return
 
     def _close_and_tell(self) -> None:
-        if left := self._close():
+        if left := self._close(KEEP_S):
             self._outage.say(left)
 
-    def _close(self) -> str:
-        """Ends the thread; returns what is said of the runs that it hasn't written."""
+    def _close(self, seconds: float = threading.TIMEOUT_MAX) -> str:
+        """Ends the thread, within so many seconds and some; returns what is said of the runs that it hasn't written."""
         self._ending = True
         self._notify()
         if not self._away and time.monotonic() < self._delivery.moved + STALL_S:
@@ -160,7 +162,7 @@ class Writer:
         self._notify()
         self._thread.join(STOP_S)
         self._watch.end(STOP_S)
-        left = "" if self._delivery.given_up else self._keeper.in_the_end()
+        left = "" if self._delivery.given_up else self._keeper.in_the_end(seconds)
         if not self._thread.is_alive():
             self._backlog.spool.close()
         return left

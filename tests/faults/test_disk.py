@@ -171,3 +171,22 @@ def test_a_study_on_a_slow_disk_that_is_killed(study, library, reference, rng):
     slow.set("")
     study.run()
     assert_whole(held_by(database(study)), reference(TRIALS))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_a_study_on_a_slow_disk(study, library, reference, figure, number, code):
+    """It takes a third of a second to keep a run, so that those which wait can't all be kept in time."""
+    slow = SlowDisk(study, library, study.folder / "mlruns")
+    study.start()
+    study.wait_until(lambda: study.finished >= 8)
+    slow.set("2 100")
+    time.sleep(4)
+    study.signal(number)
+    began = time.monotonic()
+    assert study.end() == code, study.said_errors
+    took = time.monotonic() - began
+    figure(f"{took:.1f} s; {lines_of(study, 'kept')}")
+    assert took < 10
+    slow.set("")
+    study.run()
+    assert_whole(held_by(database(study)), reference(TRIALS))
