@@ -1,9 +1,13 @@
 """Folders that the lab writes to."""
 
+import errno
 import os
 from pathlib import Path
 
 from pipeline.errors import UsageError
+
+# What file systems say that can't synchronise a folder by itself.
+UNSETTLED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 
 __all__ = ["check_writable", "make_writable", "settle", "unwritable"]
 
@@ -67,5 +71,8 @@ def settle(*paths: Path) -> None:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if not path.is_dir() or error.errno not in UNSETTLED:
+                raise
         finally:
             os.close(handle)

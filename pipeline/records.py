@@ -1,5 +1,6 @@
 """What a training leaves behind: plain numbers, with no torch in them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -85,6 +86,10 @@ class MemberRecord:
             for of, value in zip(look.of, look.values, strict=True)
         ]
 
+    def lacks(self, name: str, value: float) -> bool:
+        """Whether a value is missing because its probe failed, and not because the network diverged."""
+        return name in self.failed and math.isnan(value) and self.diverged_step is None
+
     def add(self, name: str, step: int, value: float) -> None:
         """Adds a point to a curve."""
         self.curves.setdefault(name, {})[step] = value
@@ -126,35 +131,37 @@ class TrialRecord:
         """How many replicates a probe failed on."""
         return sum(bool(m.failed) for m in self.members)
 
-    def _measured(self, name: str) -> Sequence[MemberRecord]:
-        """The replicates that a metric is a mean of: those on which its probe never failed, all if there are none."""
-        return [m for m in self.members if name not in m.failed] or self.members
+    def _measured(self, name: str, values: Sequence[float]) -> Sequence[float]:
+        """Of the values of a metric, one a replicate, those that its probe has not failed to find."""
+        if not any(name in m.failed for m in self.members):
+            return values
+        found = [v for m, v in zip(self.members, values, strict=True) if not m.lacks(name, v)]
+        return found or [math.nan]
 
     def mean(self, name: str) -> float:
         """Mean of a final metric over replicates, NaN if one lacks it."""
-        return _mean([m.final.get(name, np.nan) for m in self._measured(name)])
+        return _mean(self._measured(name, [m.final.get(name, math.nan) for m in self.members]))
 
     def means(self) -> dict[str, float]:
         """Final metrics, and those before the first step as ``init/...``: means over replicates."""
         finals = {name: self.mean(name) for name in self.members[0].final}
         inits = {
-            f"init/{name}": _mean([m.init.get(name, np.nan) for m in self._measured(name)])
+            f"init/{name}": _mean(self._measured(name, [m.init.get(name, math.nan) for m in self.members]))
             for name in self.members[0].init
         }
         return finals | inits
 
     def spread(self, name: str) -> float:
         """Standard deviation of a final metric over replicates (ddof 1), 0 for a single one."""
-        values = [m.final[name] for m in self._measured(name)]
+        values = self._measured(name, [m.final[name] for m in self.members])
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
     def curves(self) -> dict[str, Curve]:
         """Curves averaged over replicates."""
         first = self.members[0].curves
         return {
-            name: {step: _mean([curve[step] for curve in curves]) for step in first[name]}
-            for name in first
-            for curves in [[m.curves[name] for m in self._measured(name)]]
+            name: {step: _mean(self._measured(name, [m.curves[name][step] for m in self.members])) for step in curve}
+            for name, curve in first.items()
         }
 
 

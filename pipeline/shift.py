@@ -78,6 +78,7 @@ class Shift:
         self.search, self.data = search, data
         self.late = Late(search, data, command, note)
         self.modes = Modes(search)
+        self.failures = Failures(note)
         self._open = True
 
     @property
@@ -111,14 +112,13 @@ class Shift:
                 Watch(search.patiently.look),
                 progress(search.total, search.done, "trials") as bar,
             ):
-                failures = Failures(bar.say)
 
                 def on_told(asked: Asked, record: TrialRecord, started: float) -> None:
                     writer.submit(self._tracked(asked, record, started))
                     if (best := search.best) is not None:
                         bar.best(f"best {best.value:.4f}")
                     _say_notes(bar.say)
-                    failures.tell(record)
+                    self.failures.tell(record)
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
         search.workers.rest()  # what draws the report is forked, beside no thread

@@ -15,13 +15,15 @@ from mlflow.tracking import MlflowClient
 from networks import build
 from torch import nn
 
-from pipeline.init import InitSpec
+from pipeline.init import InitSpec, initial_parameters
+from pipeline.layers import trace_layers
 from pipeline.models import MLP
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
-from pipeline.probes import PROBES, Need, NetworkProbe
+from pipeline.probes import PROBES, Need, NetworkProbe, measure, take_snapshot
 from pipeline.probes.registry import Cost
 from pipeline.records import MemberRecord, TrialRecord
+from pipeline.stack import Stack
 from pipeline.train import train
 
 SPECS = [InitSpec("he_normal"), InitSpec("zeros"), InitSpec("orthogonal"), InitSpec("constant", 0.1), InitSpec("tied")]
@@ -117,6 +119,19 @@ def test_out_of_memory_is_no_failure_of_a_probe(monkeypatch, wine64):
         train(MLP((13,), 3, 1, 5), wine64, MEMBERS[:2], replace(PLAN, probes=(GRAM,), dtype="float64"))
 
 
+def test_where_all_have_diverged_a_probe_that_fails_has_no_value(failing, wine64):
+    """Not none at all: other replicates of the trial may have one at that step."""
+    module = MLP((13,), 3, 2, 9)
+    starts = [initial_parameters(module, InitSpec("he_normal"), seed) for seed in range(2)]
+    starts[0]["layers.1.weight"][0, 0] = math.nan
+    layers = trace_layers(module.double(), wine64.x_train[:2])
+    for states in (starts, starts[:1]):
+        stack = Stack(module, states, torch.float64, 64)
+        found = measure(take_snapshot(stack, layers, wine64.x_train[:32], wine64.y_train[:32]), (GRAM, WHOLE))
+        assert set(found.network) == {GRAM, WHOLE}
+        assert all(math.isnan(float(values[0])) for values in found.network.values())
+
+
 def test_means_are_of_the_replicates_that_could_be_measured():
     nan = math.nan
     members = [
@@ -125,10 +140,16 @@ def test_means_are_of_the_replicates_that_could_be_measured():
         MemberRecord(2, {"a": 4.0, "b": 3.0}, {"a": 4.0}, {"a": {0: 4.0, 9: 4.0}}),
     ]
     record = TrialRecord(members)
-    assert record.means() == {"a": 2.5, "b": 2.0, "init/a": 3.5}
-    assert record.curves() == {"a": {0: 3.5, 9: 2.5}}
+    assert record.means() == {"a": 2.5, "b": 2.0, "init/a": 4.0}
+    assert record.curves() == {"a": {0: 4.0, 9: 2.5}}
     assert record.spread("a") == pytest.approx(math.sqrt(4.5))
     assert (record.failed, record.unmeasured) == ({"a": "LinAlgError: it (seed 1)"}, 1)
+    at_the_start = replace(members[1], final={"a": 7.0}, init={"a": nan}, curves={"a": {0: nan, 9: 7.0}})
+    others = TrialRecord([members[0], at_the_start])
+    assert (others.mean("a"), others.means()["init/a"]) == (4.0, 3.0)
+    assert others.curves() == {"a": {0: 3.0, 9: 4.0}}
+    diverged = TrialRecord([members[0], replace(at_the_start, final={"a": nan}, diverged_step=5)])
+    assert math.isnan(diverged.mean("a"))
     everywhere = TrialRecord([replace(members[1], seed=seed) for seed in range(2)])
     assert math.isnan(everywhere.mean("a"))
     assert everywhere.curves()["a"][0] == 5.0

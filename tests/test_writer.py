@@ -230,7 +230,7 @@ def test_a_store_that_hangs_does_not_stop_the_training(writes, tmp_path, monkeyp
     assert not (tmp_path / "spool").exists()
 
 
-def test_of_a_store_that_hangs_the_user_hears_once(writes, tmp_path, monkeypatch, lines):
+def test_of_a_store_that_hangs_the_user_hears_once_each_time(writes, tmp_path, monkeypatch, lines):
     monkeypatch.setattr(writer, "SILENCE_S", 0.3)
     log = Log()
     with writes(log) as into:
@@ -239,16 +239,56 @@ def test_of_a_store_that_hangs_the_user_hears_once(writes, tmp_path, monkeypatch
             log.gate.clear()
             for i in range(3 * hang, 3 * hang + 3):
                 into.submit(trial(i))
-            if not hang:
-                wait_until(lambda: lines)
-                assert kept(tmp_path) == [0, 1, 2]
+            wait_until(lambda count=2 * hang + 1: len(lines) == count)
+            assert kept(tmp_path) == list(range(3 * hang, 3 * hang + 3))
             time.sleep(1.0)
             log.gate.set()
             wait_until(lambda last=3 * hang + 2: log.items[-1] == last and not into._delivery.work)
     assert log.items == ["begin", *range(6)]
-    away, back = lines
+    away, back = lines[:2]
+    assert lines == [away, back] * 2
     assert "can't be written (nothing written for 0.3 s); runs are kept in " in away
     assert back.endswith("can be written again; 3 runs that had waited: delivered")
+
+
+class StoppedSpool(Spool):
+    """On a disk that has stopped."""
+
+    going = threading.Event()
+
+    def put(self, serial, trial, content):
+        self.going.wait()
+        return super().put(serial, trial, content)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+def test_where_both_disks_have_stopped_the_user_hears_and_the_process_ends(tmp_path, monkeypatch, lines, error):
+    monkeypatch.setattr(writer, "SILENCE_S", 0.3)
+    monkeypatch.setattr("pipeline.tracking.keeper.KEEP_S", 0.2)
+    monkeypatch.setattr(writer, "KEEP_S", 0.5)
+    StoppedSpool.going.clear()
+    log = Log()
+    outage = Outage(compose([f"tracking.dir={tmp_path}", "tracking.patience_s=2"]), lines.append)
+    into = Writer(log, StoppedSpool(tmp_path / "spool" / "s" / "me"), outage)
+    into.__enter__()
+    wait_until(lambda: log.items == ["begin"])
+    log.gate.clear()
+    for i in range(3):
+        into.submit(trial(i))
+    wait_until(lambda: lines)
+    began = time.monotonic()
+    if error is None:
+        with pytest.raises(RunError) as raised:
+            into.__exit__(None, None, None)
+        said = str(raised.value)
+    else:
+        into.__exit__(type(error), error, None)
+        said = lines[-1]
+    assert time.monotonic() < began + (10 if error is None else 5)
+    assert "can't be written (nothing written for 0.3 s); runs are moved to " in lines[0]
+    assert "3 runs could not be kept: the next `initlab sweep` of the study trains again" in said
+    log.gate.set()
+    StoppedSpool.going.set()
 
 
 class SlowSpool(Spool):

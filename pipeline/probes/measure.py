@@ -81,7 +81,7 @@ def _attempted(
         if is_out_of_memory(error):
             raise
     alone = [_of_one(measure, of, i, failed) if usable else None for i, usable in enumerate(valid.tolist())]
-    if not failed and all(value is None for value in alone):
+    if valid.any() and not failed and all(value is None for value in alone):
         return None
     missing = torch.tensor(torch.nan, dtype=torch.float64, device=valid.device)
     return torch.stack([missing if value is None else value[0] for value in alone])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -106,29 +105,23 @@ class Backlog:
             for entry in entries:
                 entry.done = True
                 if entry.file is not None:
-                    entry.file.unlink(missing_ok=True)
+                    with suppress(OSError):  # what stays is looked for in the store before it is delivered
+                        entry.file.unlink(missing_ok=True)
         with self._lock:
             gone = set(entries)
             self._entries = deque(entry for entry in self._entries if entry not in gone)
 
-    def keep(self, seconds: float = threading.TIMEOUT_MAX) -> bool:
-        """Moves to disk what is in memory, the oldest first; False if the disk doesn't take it, or not that fast."""
-        until = time.monotonic() + seconds
-        for entry in self.first(len(self)):
-            left = until - time.monotonic()
-            if left <= 0 or not self._files.acquire(timeout=left):
-                return False
-            try:
-                self._keep(entry)
-            except OSError:
-                return False
-            finally:
-                self._files.release()
-        return True
-
-    def _keep(self, entry: Entry) -> None:
+    def keep(self) -> bool:
+        """Moves to disk what is in memory, the oldest first; False if the disk doesn't take it."""
         from pipeline.tracking.packing import pack
 
-        if not entry.done and entry.trial is not None:
-            entry.file = self.spool.put(entry.serial, entry.number, pack(self._prepare(entry.trial)))
-            entry.trial = None
+        for entry in self.first(len(self)):
+            with self._files:
+                if entry.done or entry.trial is None:
+                    continue
+                try:
+                    entry.file = self.spool.put(entry.serial, entry.number, pack(self._prepare(entry.trial)))
+                except OSError:
+                    return False
+                entry.trial = None
+        return True

@@ -19,6 +19,9 @@ __all__ = ["Delivery"]
 REFUSED = 2
 # Failures in a row after which, when the first run that waits fails again, the second is tried at once.
 STEP_OVER = 3
+# Seconds that a call should take at most: while more are under way at once, nobody sees that they go on.
+CALL_S = 2.0
+MOST = 1 << 16  # runs of a call, unless the courier takes fewer
 
 
 class Delivery:
@@ -39,6 +42,7 @@ class Delivery:
         self.error: BaseException | None = None
         self._untidy = False
         self._refused = self._failed = 0
+        self._most = MOST
 
     @property
     def work(self) -> bool:
@@ -71,8 +75,11 @@ class Delivery:
         if not self.begun:
             self._courier.begin()
             self.begun = True
-        if entries := self._backlog.first(self._courier.at_once):
+        if entries := self._backlog.first(min(self._courier.at_once, self._most)):
+            began = time.monotonic()
             self._write(entries)
+            slow = time.monotonic() > began + CALL_S
+            self._most = max(1, len(entries) // 2) if slow else min(2 * self._most, MOST)
         if self._untidy and not self._backlog:
             self._courier.tidy()
             self._untidy = False

@@ -88,7 +88,7 @@ def register_winner(
         with TemporaryDirectory() as folder:
             _save(Path(folder) / "model", run_id, made, model, raw)
             patiently(lambda: client.log_model_artifacts(made.model_id, str(Path(folder) / "model")))
-            settle_below(made.artifact_location)
+            patiently(lambda: settle_below(made.artifact_location))
         patiently(lambda: client.finalize_logged_model(made.model_id, LoggedModelStatus.READY))
     patiently(lambda: _link(client, run_id, made.model_id))
     return f"models:/{name}/{patiently(lambda: _version(store, name, made.model_id))}"

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from mlflow.entities import DatasetInput
 
 from pipeline.names import run_title
+from pipeline.records import TrialRecord
 from pipeline.tracking.children import PRUNED
 from pipeline.tracking.entities import artifacts_of, metrics_of, params_of
 from pipeline.tracking.finished import FinishedRun
 from pipeline.tracking.trial import TrialRun
 
-__all__ = ["REASON", "finished"]
+__all__ = ["REASON", "failed_probes", "finished"]
 
 REASON = "initlab.pruned_reason"
 FAILED = "initlab.failed_probes"
@@ -24,10 +25,9 @@ def finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> 
     """
     config, record = trial.config, trial.record
     all_tags = {**tags, **({"initlab.verdict": record.verdict.sentence} if record.verdict else {})}
+    all_tags |= failed_probes(record)
     if record.pruned:
         all_tags |= {PRUNED: "true"} | ({REASON: record.reason} if record.reason else {})
-    if record.failed:
-        all_tags[FAILED] = "; ".join(f"{name}: {error}" for name, error in record.failed.items())
     mode = {"trainer.execution": record.members[0].execution} if record.members else {}
     return FinishedRun(
         name=run_title(config, trial.values)[:250],
@@ -41,3 +41,9 @@ def finished(trial: TrialRun, tags: Mapping[str, str], inputs: DatasetInput) -> 
         inputs=inputs,
         artifacts=artifacts_of(config, record),
     )
+
+
+def failed_probes(record: TrialRecord) -> dict[str, str]:
+    """The tag that says which probes failed and why, if any did."""
+    said = "; ".join(f"{name}: {error}" for name, error in record.failed.items())
+    return {FAILED: said} if said else {}

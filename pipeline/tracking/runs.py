@@ -14,7 +14,7 @@ from pipeline.data import Dataset
 from pipeline.names import own_name
 from pipeline.provenance import git_commit, versions
 from pipeline.records import TrialRecord
-from pipeline.tracking.artifacts import send
+from pipeline.tracking.artifacts import send, settle_below
 from pipeline.tracking.children import PRUNED, TRIAL, Children
 from pipeline.tracking.confirmation import Confirmation
 from pipeline.tracking.entities import (
@@ -30,7 +30,7 @@ from pipeline.tracking.entities import (
 )
 from pipeline.tracking.finished import FinishedRun, log_dataset
 from pipeline.tracking.outage import Outage, watched
-from pipeline.tracking.prepared import finished
+from pipeline.tracking.prepared import failed_probes, finished
 from pipeline.tracking.reading import equals, search
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.trial import TrialRun
@@ -176,10 +176,11 @@ class StudyTracker:
         """What became of the winner on fresh seeds, on the parent."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in confirmation.metrics.items()]
+        tags = confirmation.tags | failed_probes(record)
 
         def log() -> None:
             self.log_content({REPLICATES: replicates_of(record)})
-            self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(confirmation.tags))
+            self.store.client.log_batch(self.parent, metrics=metrics, tags=run_tags(tags))
 
         self.patiently(log)
 
@@ -213,6 +214,7 @@ class StudyTracker:
             place = path.parent.relative_to(folder).as_posix()
             inside = place if place != "." else None
             self.patiently(partial(self.store.client.log_artifact, self.parent, str(path), inside))
+        self.patiently(lambda: settle_below(self.store.client.get_run(self.parent).info.artifact_uri))
 
     def log_content(self, files: Mapping[str, bytes]) -> None:
         """Artifacts of the parent: ``{file name: content}``."""

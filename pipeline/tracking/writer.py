@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
@@ -60,7 +61,7 @@ class Writer:
         self._watch = Watch(self._look)
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-        self._ending = self._stop = self._away = self._told = False
+        self._ending = self._stop = self._away = False
         self._late = 0
 
     def __enter__(self) -> Writer:
@@ -79,7 +80,7 @@ class Writer:
             self._keeper.lost += 1
         self._notify()
         with self._changed:
-            while self._crowded and not self._delivery.error:
+            while self._crowded and not (self._delivery.error or self._keeper.error):
                 self._changed.wait(POLL_S)
                 check_signals()
         self._raise()
@@ -92,10 +93,10 @@ class Writer:
             return
         try:
             self._drain()
+            left = self._close(self._outage.patience_s, check_signals)
         except BaseException:  # a signal
             self._close_and_tell()
             raise
-        left = self._close()
         self._raise()
         if left:
             raise RunError(f"{self._outage.sentence if self._away else self._outage.what}; {left}")
@@ -116,19 +117,19 @@ class Writer:
 
     def _look(self) -> None:
         """Now and then, from a thread that never waits for the store: a disk that has stopped fails no call."""
-        if self._silent and not (self._told or self._away):
-            began, meanwhile = time.monotonic(), self._keeper.meanwhile()
-            # The disk that keeps it may have stopped as well; then the next look tells what lasts.
-            if self._silent and time.monotonic() < began + STALL_S:
-                self._told = self._away = True
-                self._outage.silent(SILENCE_S)
-                self._outage.away(meanwhile)
+        if self._silent and not self._away:
+            meanwhile = self._keeper.meanwhile()
+            with self._changed:
+                if self._silent:
+                    self._away = True
+                    self._outage.silent(SILENCE_S)
+                    self._outage.away(meanwhile)
         elif self._stuck and self._backlog.in_memory >= PENDING:
             self._keeper.keep()
 
     def _raise(self) -> None:
-        if self._delivery.error is not None:
-            raise self._delivery.error
+        if error := self._delivery.error or self._keeper.error:
+            raise error
 
     def _notify(self) -> None:
         with self._changed:
@@ -149,11 +150,15 @@ class Writer:
                 return
 
     def _close_and_tell(self) -> None:
-        if left := self._close(KEEP_S):
+        if left := self._close(KEEP_S, lambda: None):
             self._outage.say(left)
 
-    def _close(self, seconds: float = threading.TIMEOUT_MAX) -> str:
-        """Ends the thread, within so many seconds and some; returns what is said of the runs that it hasn't written."""
+    def _close(self, seconds: float, check: Callable[[], None]) -> str:
+        """Ends the thread; returns what is said of the runs that it hasn't written.
+
+        Args:
+            seconds: that keeping them may take. check: called meanwhile.
+        """
         self._ending = True
         self._notify()
         if not self._away and time.monotonic() < self._delivery.moved + STALL_S:
@@ -162,8 +167,8 @@ class Writer:
         self._notify()
         self._thread.join(STOP_S)
         self._watch.end(STOP_S)
-        left = "" if self._delivery.given_up else self._keeper.in_the_end(seconds)
-        if not self._thread.is_alive():
+        left = "" if self._delivery.given_up else self._keeper.in_the_end(seconds, check)
+        if not (self._thread.is_alive() or self._keeper.busy):
             self._backlog.spool.close()
         return left
 
@@ -194,10 +199,11 @@ class Writer:
 
     def _works(self) -> None:
         """The store took what it was given."""
-        if not self._delivery.work:
-            late = f"; {counted(self._late, 'run')} that had waited: delivered" if self._late else ""
-            self._outage.back(late)
-            self._away, self._late = False, 0
+        with self._changed:
+            if not self._delivery.work:
+                late = f"; {counted(self._late, 'run')} that had waited: delivered" if self._late else ""
+                self._outage.back(late)
+                self._away, self._late = False, 0
 
     def _pause(self, seconds: float) -> None:
         """Lets the store come back; from the second pause on, what waits meanwhile goes to disk."""

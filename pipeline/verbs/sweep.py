@@ -18,7 +18,7 @@ from pipeline.records import MemberRecord, TrialRecord
 from pipeline.runner import Job, load_dataset, network
 from pipeline.search import Search
 from pipeline.seeds import confirmation_seeds
-from pipeline.shift import on_shift
+from pipeline.shift import Shift, on_shift
 from pipeline.tracking import asking_again
 
 __all__ = ["sweep"]
@@ -36,13 +36,14 @@ def sweep(config: Config, flags: Sequence[str] = (), overrides: Sequence[str] = 
         shift.wait_for_others()
         with shift.search.lock("conclusion"):
             _show_exemplars(shift.search, shift.tracker, data)
-            runs = _confirmed(shift.search, shift.tracker, data)
+            runs = _confirmed(shift, data)
             shift.end()
             return _conclude(config, shift.tracker.patiently(runs.with_parent_as_it_is), shift.tracker)
 
 
-def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) -> tracking.StudyRuns:
+def _confirmed(shift: Shift, data: Dataset) -> tracking.StudyRuns:
     """The study's runs, with the winner confirmed on fresh seeds if that is asked for and it had not been."""
+    search, tracker = shift.search, shift.tracker
     runs = _read(search, tracker)
     best, seeds = search.best, search.config.search.confirm
     known = runs.confirmation
@@ -53,6 +54,7 @@ def _confirmed(search: Search, tracker: tracking.StudyTracker, data: Dataset) ->
     jobs = [Job(config, seed, keep_state=True) for seed in confirmation_seeds(config.seed, seeds)]
     record = TrialRecord(run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept))
     check_signals()
+    shift.failures.tell(record)
     model = ""
     if config.tracking.register_winner:
         model = _register(best.number, config, runs, record.members, tracker, data)

@@ -152,8 +152,8 @@ def test_a_disk_that_stops_for_half_a_minute(study, library, reference, place):
     slow.set("")
     assert study.end() == 0, study.said_errors
     assert_whole(held_by(database(study)), reference(TRIALS))
-    assert len(lines_of(study, "the MLflow store", "for 15 s")) == (place == "the store")
-    assert len(lines_of(study, "the MLflow store", "can be written again")) == (place == "the store")
+    assert len(lines_of(study, "the MLflow store", "for 15 s")) == 1
+    assert len(lines_of(study, "the MLflow store", "can be written again")) == 1
     assert len(lines_of(study, "search.storage", "no answer for 15 s")) == (place == "everything")
     assert len(lines_of(study, "search.storage", ": back")) == (place == "everything")
     assert study.command("status", "study.name=s").returncode == 0
