@@ -2,15 +2,20 @@
 
 from pipeline.masking import masked
 
-__all__ = ["InitlabError", "RunError", "StoreAwayError", "UsageError", "in_one_line"]
+__all__ = ["InitlabError", "RunError", "StoreAwayError", "UsageError", "in_one_line", "shortened"]
 
 LONGEST = 120  # characters of a key or a value that are shown
 LONGEST_REASON = 150  # and of what somebody else's error says
 
 
+def shortened(text: str, most: int = LONGEST) -> str:
+    """No more than ``most`` characters of ``text``, with dots where something is left out."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def in_one_line(error: BaseException) -> str:
     """What an error of somebody else's code says, shortened."""
-    return " ".join(str(error).split())[:LONGEST_REASON]
+    return shortened(" ".join(str(error).split()), LONGEST_REASON)
 
 
 class InitlabError(Exception):
@@ -40,4 +45,4 @@ class UsageError(InitlabError):
     def of(cls, key: str, given: object, allowed: str) -> "UsageError":
         """The standard form: ``key=given: allowed``, in one line, without passwords."""
         text = masked(str(given).replace("\n", " "))
-        return cls(f"{key[:LONGEST]}={text[:LONGEST]}: {allowed}")
+        return cls(f"{shortened(key)}={shortened(text)}: {allowed}")

@@ -59,7 +59,7 @@ def test_of_a_call_that_hangs_the_user_hears(patience, monkeypatch):
 
     assert wait(slow) == 3
     assert said == [
-        "search.storage=postgresql: away (no answer for 0.2 s); what is ready waits for it",
+        "search.storage=postgresql: no answer for 0.2 s; it is away or busy; what is ready waits for it",
         "search.storage=postgresql: back",
     ]
     wait.look()

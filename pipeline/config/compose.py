@@ -22,7 +22,7 @@ from pipeline.config.handover import SECRET
 from pipeline.config.networks import ModelConfig
 from pipeline.config.schema import Config
 from pipeline.config.section import Section
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, shortened
 from pipeline.masking import masked, one_line
 
 __all__ = ["CONF_DIR", "build_model", "choices", "compose", "compose_as", "compose_tree", "groups", "to_yaml"]
@@ -89,14 +89,14 @@ def _override(text: str) -> Override:
     """An override that Hydra can read and that names a key, or a group and one of its choices."""
     key, _, given = text.partition("=")
     if not key or len(text) > LONGEST:
-        raise UsageError(f"{masked(text)[:120]}: not of the form key=value, of at most {LONGEST} characters")
+        raise UsageError(f"{shortened(masked(text))}: not of the form key=value, of at most {LONGEST} characters")
     try:
         override = OverridesParser.create().parse_override(text)
         value = None if override.is_sweep_override() else override.value()
     except Exception as error:  # Hydra's, and of what is nested or long without end Python's own
         # Its reasons quote pieces of the text, of a password too.
         reason = "quote it: 'key=\"value\"'" if "://" in text else _one_line(error)
-        raise UsageError(f"{masked(text)[:120]}: not of the form key=value ({reason})") from None
+        raise UsageError(f"{shortened(masked(text))}: not of the form key=value ({reason})") from None
     name = override.key_or_group
     if name.split(".")[0].split("/")[0] == "hydra":
         raise UsageError.of(name, "...", "the lab has no settings of Hydra itself")

@@ -93,7 +93,7 @@ def _of_one(measure: Callable[[Looked], Tensor | None], of: Looked, i: int, fail
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        failed.setdefault(i, f"{type(error).__name__}: {in_one_line(error)}")
+        failed.setdefault(i, f"{type(error).__name__.lstrip('_')}: {in_one_line(error)}")
         return None
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
+from pipeline.errors import shortened
 from pipeline.report.contest import METRIC, Contest
 from pipeline.report.figures import CURVE_COLOURS
 from pipeline.report.paper import STYLE, as_svg, literal, new_figure
@@ -61,16 +62,12 @@ def sides_svg(values: Mapping[str, Sequence["pd.Series[float]"]], names: Sequenc
                 if len(own):
                     _strip(ax, place, own, spread(own.to_numpy()), CURVE_COLOURS[place % len(CURVE_COLOURS)])
             ax.set_title(literal(metric), fontsize=9)
-            ax.set_yticks(range(len(names)), [literal(_short(name)) for name in names])
+            ax.set_yticks(range(len(names)), [literal(shortened(name, LONGEST_NAME)) for name in names])
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.grid(axis="x", alpha=0.25)
         for ax in panels.flat[len(values) :]:
             ax.set_visible(False)
         return as_svg(figure)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
 
 
 def _strip(ax: Axes, place: int, values: "pd.Series[float]", s: Spread, colour: str) -> None:

@@ -56,7 +56,7 @@ class Patience:
             except AWAY as error:
                 if not is_away(error):
                     raise
-                self._away(_reason(error))
+                self._away(f"away ({_reason(error)})")
                 if time.monotonic() - begun > self._seconds:
                     raise self.too_long(error) from None
             else:
@@ -71,7 +71,7 @@ class Patience:
         """To be called now and then, from a thread: tells of a call that neither returns nor fails."""
         since = self._since
         if since is not None and time.monotonic() > since + SILENCE_S:
-            self._away(f"no answer for {SILENCE_S:g} s")
+            self._away(f"no answer for {SILENCE_S:g} s; it is away or busy")
 
     def _watched(self, call: Callable[[], Result]) -> Result:
         self._since = time.monotonic()
@@ -83,7 +83,7 @@ class Patience:
     def _away(self, reason: str) -> None:
         if not self._told:
             self._told = True
-            self._tell(f"search.storage={self._store}: away ({reason}); what is ready waits for it")
+            self._tell(f"search.storage={self._store}: {reason}; what is ready waits for it")
 
     def too_long(self, error: BaseException) -> RunError:
         """What is said when waiting has no end."""

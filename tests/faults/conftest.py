@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         if one.process is not None and one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles a C++ source of this folder for LD_PRELOAD, once a session."""
+    folder = tmp_path_factory.mktemp("libraries")
+
+    @cache
+    def compiled(name: str) -> Path:
+        made, source = folder / f"{name}.so", Path(__file__).with_name(f"{name}.cpp")
+        command = ["g++", "-std=c++17", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source, "-ldl"]
+        subprocess.run(command, check=True)
+        return made
+
+    return compiled
 
 
 @pytest.fixture

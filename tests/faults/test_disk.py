@@ -104,21 +104,17 @@ def test_neither_the_store_nor_the_spool_has_room(study, disk, reference):
 class SlowDisk:
     """Delays what a study writes below a folder, in the process itself: ``slow_disk.cpp``."""
 
-    def __init__(self, study, library: Path, folder: Path) -> None:
+    def __init__(self, study, library, folder: Path) -> None:
         self.pace = study.folder / "pace"
-        study.variables = {"LD_PRELOAD": str(library), "SLOW_FOLDER": str(folder), "SLOW_PACE": str(self.pace)}
+        study.variables = {
+            "LD_PRELOAD": str(library("slow_disk")),
+            "SLOW_FOLDER": str(folder),
+            "SLOW_PACE": str(self.pace),
+        }
 
     def set(self, pace: str) -> None:
         """``MS MS``: of a write and of a synchronisation; ``hang``; empty: as fast as it is."""
         self.pace.write_text(pace)
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    made = tmp_path_factory.mktemp("slow") / "slow_disk.so"
-    source = Path(__file__).with_name("slow_disk.cpp")
-    subprocess.run(["g++", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
-    return made
 
 
 def lines_of(study, *words):

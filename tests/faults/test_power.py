@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 import warnings
 from pathlib import Path
@@ -26,10 +25,14 @@ LOSSES = int(os.environ.get("INITLAB_POWER_LOSSES", "12"))
 class Power:
     """The power of the machine that a study runs on; only its folder ``mlruns`` is on the disk."""
 
-    def __init__(self, study, library: Path) -> None:
+    def __init__(self, study, library) -> None:
         self.study, self.folder, self.disk = study, study.folder / "mlruns", study.folder / "disk"
         self.disk.mkdir()
-        study.variables = {"LD_PRELOAD": str(library), "POWER_FOLDER": str(self.folder), "POWER_DISK": str(self.disk)}
+        study.variables = {
+            "LD_PRELOAD": str(library("power_loss")),
+            "POWER_FOLDER": str(self.folder),
+            "POWER_DISK": str(self.disk),
+        }
 
     def fail(self) -> int:
         """Ends the study at once, and leaves what the disk holds; returns how many files lost what was in them."""
@@ -52,15 +55,6 @@ class Power:
         shutil.rmtree(self.disk)
         self.disk.mkdir()
         return lost
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    made = tmp_path_factory.mktemp("power") / "power_loss.so"
-    source = Path(__file__).with_name("power_loss.cpp")
-    command = ["g++", "-std=c++17", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", made, source, "-ldl"]
-    subprocess.run(command, check=True)
-    return made
 
 
 def artifact_folders(database: Path) -> list[Path]:
