@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
-from pipeline.execution import Compiled, Execution, Loop, Native, NativeStack, Stacked, State
+from pipeline.execution import Compiled, Execution, Loop, LoopStack, Native, NativeStack, Stacked, State
 from pipeline.init import FitData, initial_parameters
 from pipeline.layers import Layer, trace_layers
 from pipeline.observe import Observer, Seen
@@ -27,6 +27,8 @@ __all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_star
 
 # Steps between two chances to end a training.
 LONGEST_STRIDE = 32
+# Of the modes whose stack isn't any.
+KINDS = {"native": NativeStack, "loop": LoopStack}
 
 
 @dataclass(frozen=True)
@@ -216,13 +218,15 @@ def build_stack(
         initial = [dict(m.start or {}) for m in with_starts(members, module, data)]
     else:
         initial = [{name: p[i] for name, p in state.parameters.items()} for i in range(len(members))]
-    kind = NativeStack if plan.execution == "native" else Stack
+    kind = KINDS.get(plan.execution, Stack)
     padding = plan.batch_size if plan.execution in ("stacked", "compiled") else None
     stack = kind(module, initial, plan.torch_dtype, padding, plan.device, [m.seed for m in members])
     if state is not None:
         stack.buffers = {name: stack.filled(b) for name, b in state.buffers.items()}
     if isinstance(stack, NativeStack):
         stack.bind(trace_layers(stack.module, data.x_train[:2]))
+    if isinstance(stack, LoopStack):
+        stack.bind()
     return stack
 
 
@@ -232,7 +236,7 @@ def _execution(
     optimizer = _optimizer(stack, members, plan)
     if isinstance(stack, NativeStack):
         return Native(stack, optimizer)
-    if plan.execution == "loop":
+    if isinstance(stack, LoopStack):
         return Loop(stack, optimizer)
     if plan.execution == "compiled":
         return Compiled(stack, optimizer, module)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_store import Log
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import Config, compose
 from pipeline.data import SOURCES, prepare
 from pipeline.dataset import Dataset
-from pipeline.tracking import open_store
+from pipeline.tracking import Outage, Spool, Writer, open_store
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -62,6 +63,23 @@ def home(tmp_path: Path, template_store: Path, monkeypatch: pytest.MonkeyPatch) 
 def quick(home: Path) -> Callable[..., Config]:
     """Composes a configuration for a study of seconds, in ``home``."""
     return lambda *overrides: compose([*QUICK, *overrides])
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What a writer tells people."""
+    return []
+
+
+@pytest.fixture
+def writes(tmp_path: Path, lines: list[str]) -> Callable[..., Writer]:
+    """Makes a writer to a store that is made up."""
+
+    def make(store: Log, *overrides: str, spool: type[Spool] = Spool) -> Writer:
+        config = compose([f"tracking.dir={tmp_path}", *overrides])
+        return Writer(store, spool(tmp_path / "spool" / "s" / "me"), Outage(config, lines.append))
+
+    return make
 
 
 SMALL = [*QUICK, "study.name=small", "search.n_trials=8", "search.batch=4"]

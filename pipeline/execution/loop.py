@@ -5,39 +5,71 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.execution.fusing import fused
 from pipeline.execution.steps import Execution, State, Steps
 from pipeline.native import Ties
 from pipeline.optim import OptimizerSpec, StackedOptimizer
-from pipeline.stack import Stack
+from pipeline.stack import Parameters, Stack
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "LoopStack"]
 
+# Of one pass of an evaluation: feature maps of more than a training batch would leave the cache.
+CACHED_ROWS = 128
 # Under what names torch.optim keeps the moments.
 MOMENTS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
 
 
-class Loop(Execution):
-    """A stack of one.
+class LoopStack(Stack):
+    """A stack of one, whose network is evaluated as it is stepped: without vmap, which takes three times as long.
 
     The network's parameters and buffers are the stack's first and only ones, not copies.
     """
 
-    def __init__(self, stack: Stack, optimizer: StackedOptimizer) -> None:
-        super().__init__(stack, optimizer)
-        if stack.size != 1:
-            raise ValueError(f"a plain loop trains one network, not {stack.size}")
-        self.network = stack.module
+    def bind(self) -> None:
+        """Call once, before anything else.
+
+        Raises:
+            ValueError: there are several members.
+        """
+        if self.size != 1:
+            raise ValueError(f"a plain loop trains one network, not {self.size}")
         # On a CPU torch pools channels that lie side by side many times as fast, and the
         # images decide how all feature maps lie.
-        on_cpu = stack.device.type == "cpu"
-        self.channels_last = on_cpu and any(isinstance(m, nn.Conv2d) for m in self.network.modules())
+        on_cpu = self.device.type == "cpu"
+        self.channels_last = on_cpu and any(isinstance(m, nn.Conv2d) for m in self.module.modules())
         with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.data = stack.parameters[name][0]
-            for name, buffer in stack.buffers.items():
-                owner, _, leaf = name.rpartition(".")
-                self.network.get_submodule(owner)._buffers[leaf] = buffer[0]
-        self.moved = {name: p for name, p in self.network.named_parameters() if name in optimizer.parameters}
+            for name, parameter in self.module.named_parameters():
+                parameter.data = self.parameters[name][0]
+        self.set_buffers(self.buffers)
+        self.network = fused(self.module)
+
+    def set_buffers(self, buffers: Parameters) -> None:
+        """Has the network use those, ``{name: (1, *shape)}``."""
+        for name, buffer in buffers.items():
+            owner, _, leaf = name.rpartition(".")
+            self.module.get_submodule(owner)._buffers[leaf] = buffer[0]
+
+    def call(self, x: Tensor) -> Tensor:
+        """The network's logits of ``(rows, *input_shape)``."""
+        if self.channels_last and x.ndim == 4:
+            x = x.to(memory_format=torch.channels_last)
+        logits: Tensor = self.network(x)
+        return logits
+
+    def logits(self, x: Tensor) -> Tensor:
+        self.network.eval()
+        with torch.no_grad():
+            return torch.cat([self.call(rows) for rows in torch.split(x, CACHED_ROWS)])[None]
+
+
+class Loop(Execution):
+    """A stack of one."""
+
+    stack: LoopStack
+
+    def __init__(self, stack: LoopStack, optimizer: StackedOptimizer) -> None:
+        super().__init__(stack, optimizer)
+        self.moved = {name: p for name, p in stack.module.named_parameters() if name in optimizer.parameters}
         self.torch_optimizer = _torch_optimizer(list(self.moved.values()), optimizer)
 
     def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:  # noqa: ARG002
@@ -54,14 +86,10 @@ class Loop(Execution):
         return Steps(loss, hits, updates)
 
     def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        for name, mask in self.stack.masks.draw(x).items():
-            owner, _, leaf = name.rpartition(".")
-            self.network.get_submodule(owner)._buffers[leaf] = mask[0]
-        if self.channels_last and x.ndim == 4:
-            x = x.to(memory_format=torch.channels_last)
-        self.network.train()  # drawing masks may have left it in evaluation mode
+        self.stack.set_buffers(self.stack.masks.draw(x))
+        self.stack.network.train()
         self.torch_optimizer.zero_grad(set_to_none=True)
-        logits = self.network(x)
+        logits = self.stack.call(x)
         loss = nn.functional.cross_entropy(logits, y)
         loss.backward()  # type: ignore[no-untyped-call]
         self.torch_optimizer.step()

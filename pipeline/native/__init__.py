@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         sums_of_change,
     )
     from pipeline.native.mlp import KINDS, MLPKernel, Moments, Passed
+    from pipeline.native.pooling import RectifiedPool
     from pipeline.native.ties import Ties
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Moments",
     "NoCompilerError",
     "Passed",
+    "RectifiedPool",
     "Sought",
     "Ties",
     "build_ahead",
@@ -56,6 +58,7 @@ __getattr__ = lazily(
         "MLPKernel": "mlp",
         "Moments": "mlp",
         "Passed": "mlp",
+        "RectifiedPool": "pooling",
         "Sought": "looks",
         "Ties": "ties",
         "look": "looks",

@@ -31,6 +31,7 @@ SOURCES = (
     "mlp.cpp",
     "looks.cpp",
     "rows.cpp",
+    "pooling.cpp",
     "spectrum.cpp",
 )
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fno-math-errno", "-w")
