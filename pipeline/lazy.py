@@ -40,6 +40,8 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         path = f"{package}.{modules[name]}"
         with nullcontext() if path in sys.modules else imports():
-            return getattr(import_module(path), name)
+            found = getattr(import_module(path), name)
+        setattr(sys.modules[package], name, found)  # is there from now on
+        return found
 
     return find

@@ -211,8 +211,7 @@ class Observer:
             self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
         found = measure(snapshot.started_at(self.seen.start), probes)
         for record, values in zip(self.seen.records, found.values.T.tolist(), strict=True):
-            for name, value in zip(found.of_network, values, strict=False):
-                record.add(name, self.step, value)
+            record.add(self.step, found.of_network, values)
             record.looks.append(LayerLook(self.step, found.of_layers, values[len(found.of_network) :]))
         for name, errors in found.failed.items():
             for i, error in errors.items():
@@ -229,7 +228,7 @@ class Observer:
 
     def _add(self, name: str, values: Tensor) -> None:
         for record, value in zip(self.seen.records, values.tolist(), strict=True):
-            record.add(name, self.step, value)
+            record.add(self.step, (name,), (value,))
 
 
 def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> tuple[Tensor, dict[str, Tensor]]:

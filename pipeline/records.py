@@ -1,7 +1,7 @@
 """What a training leaves behind: plain numbers, with no torch in them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -90,9 +90,14 @@ class MemberRecord:
         """Whether a value is missing because its probe failed, and not because the network diverged."""
         return name in self.failed and math.isnan(value) and self.diverged_step is None
 
-    def add(self, name: str, step: int, value: float) -> None:
-        """Adds a point to a curve."""
-        self.curves.setdefault(name, {})[step] = value
+    def add(self, step: int, names: Sequence[str], values: Iterable[float]) -> None:
+        """Adds a point to each of some curves."""
+        curves = self.curves
+        for name, value in zip(names, values, strict=False):
+            if name in curves:
+                curves[name][step] = value
+            else:
+                curves[name] = {step: value}
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,36 @@ def test_row_shares_against_a_loop(native, n, d, scale):
     members = np.stack([near_copies(rng, n, d, 1e-5) for _ in range(150)]) * scale
     if native:
         members = members.astype(np.float32)
-    distinct, copying = row_shares(torch.tensor(members), native)
+    rows = torch.tensor(members)
+    distinct, copying = row_shares(rows, native)
+    columns = rows.mT.contiguous().mT
+    assert_equal((distinct, copying), row_shares(columns, native))
+    if d > 1:
+        for whole in (rows, columns):
+            begun = whole[..., :-1].contiguous() if whole is rows else whole.mT[:, :-1].contiguous().mT
+            assert_equal((distinct, copying), row_shares(begun, native, whole[..., -1].contiguous()))
     for i, rows in enumerate(members.astype(np.float64) / scale):
         expected = oracles.effective_width(rows[:, :-1], rows[:, -1]) if d > 1 else None
         assert float(copying[i]) == oracles.copying_share(list(rows)), i
         assert expected is None or float(distinct[i]) == expected, i
     assert 0 < int((distinct < 1).sum()) < len(members)
+
+
+def assert_equal(found, expected) -> None:
+    assert [shares.tolist() for shares in found] == [shares.tolist() for shares in expected]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_rows_of_a_wide_layer(native):
+    """So many are looked at in another way."""
+    rng = np.random.default_rng(0)
+    rows = torch.tensor(rng.normal(size=(6, 700, 30)), dtype=torch.float32)
+    rows[1, 699] = rows[1, 0]
+    rows[2, 5] = rows[2, 6] * (1 + 1e-4)
+    rows[4] = rows[4, :1]
+    distinct, copying = row_shares(rows, native)
+    assert (700 * distinct).round().tolist() == [700, 699, 700, 700, 1, 700]
+    assert (700 * copying).round().tolist() == [0, 2, 0, 0, 700, 0]
 
 
 def share(a: torch.Tensor, native: bool) -> torch.Tensor:

@@ -105,15 +105,19 @@ def test_singular_values_against_lapack(shape):
 
 
 def test_a_matrix_has_the_same_singular_values_in_any_company():
-    members = torch.tensor(np.stack(matrices(12, 20)), dtype=torch.float32)
-    together = native.singular_values(members)
-    for i in range(len(members)):
-        assert torch.equal(native.singular_values(members[i : i + 1])[0], together[i])
+    rng = np.random.default_rng(4)
+    members = torch.tensor(np.concatenate([matrices(12, 20), rng.normal(size=(61, 12, 20))]), dtype=torch.float32)
+    alone = [native.singular_values(members[i : i + 1])[0] for i in range(len(members))]
+    for count in (2, 9, 17, 31, 33, len(members)):  # which fill vectors and groups of them, or don't
+        for values, own in zip(native.singular_values(members[:count]), alone, strict=False):
+            assert torch.equal(values, own)
 
 
 def test_cosines_in_closed_form():
     rows = torch.tensor([[[1.0, 0], [1, 1], [0, 0]], [[1e30, 0], [-1e-30, 0], [1, 0]]])
-    assert native.sum_cosines(rows).tolist() == pytest.approx([2 * math.sqrt(0.5), 6])
+    sums, zeros = native.sum_cosines(rows)
+    assert sums.tolist() == pytest.approx([2 * math.sqrt(0.5), 6])
+    assert zeros.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (2, 5, 7), (4, 16, 16)])

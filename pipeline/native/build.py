@@ -24,6 +24,7 @@ __all__ = ["NoCompilerError", "build_ahead", "cache_folder", "compiler", "librar
 
 SOURCES = (
     "kernels.hpp",
+    "buffer.hpp",
     "doubles.hpp",
     "looks.hpp",
     "layer.hpp",

@@ -17,7 +17,8 @@ static inline double total(vd x) {
     return sum;
 }
 static inline vd pick(vl mask, vd yes, vd no) {
-    return reinterpret_cast<vd>((mask & reinterpret_cast<vl>(yes)) | (~mask & reinterpret_cast<vl>(no)));
+    return mask ? yes : no;
 }
 
 static inline int whole_doubles(int n) { return (n + DL - 1) / DL * DL; }
+

@@ -30,11 +30,13 @@ static inline vf clamp(vf x, float low, float top) { return at_least(at_most(x, 
 
 // No inf, no NaN: either makes a NaN of 0 times it, which any sum keeps.
 static inline bool all_finite(const float *p, int64_t n) {
-    vf sum{};
+    vf sums[4] = {};
     int64_t i = 0;
-    for (; i + VL <= n; i += VL) sum += load(p + i) * 0.0f;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        for (int k = 0; k < 4; ++k) sums[k] += load(p + i + k * VL) * 0.0f;
     float rest = 0.0f;
     for (; i < n; ++i) rest += p[i] * 0.0f;
+    const vf sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (int j = 0; j < VL; ++j) rest += sum[j];
     return rest == 0.0f;
 }
@@ -110,13 +112,13 @@ static inline Value phi(int kind, vf z) {
     }
 }
 
-// C (M x N) = start + sum_p a(i, p) b(p, j), with a(i, p) = a[i * rows + p * cols].
+// C (M x N) = start + sum_p a(i, p) b(p, j), with a(i, p) = a[i * rows + p * cols]; rows of start lie `step` apart.
 template <int MR, int NV>
 static inline void tile(const float *a, long rows, long cols, const float *b, long ldb, int depth, const float *start,
-                        float *c, long ldc) {
+                        long step, float *c, long ldc) {
     vf sum[MR][NV];
     for (int i = 0; i < MR; ++i)
-        for (int v = 0; v < NV; ++v) sum[i][v] = start ? load(start + v * VL) : vf{};
+        for (int v = 0; v < NV; ++v) sum[i][v] = start ? load(start + i * step + v * VL) : vf{};
     for (int p = 0; p < depth; ++p) {
         vf row[NV];
         for (int v = 0; v < NV; ++v) row[v] = load(b + p * ldb + v * VL);
@@ -132,20 +134,23 @@ static inline void tile(const float *a, long rows, long cols, const float *b, lo
 // Rows of C in tiles of MR, then of halves of it.
 template <int MR, int NV>
 static inline int tiles(int i, int M, const float *a, long rows, long cols, const float *b, long ldb, int depth,
-                        const float *start, float *c, long ldc) {
-    for (; i + MR <= M; i += MR) tile<MR, NV>(a + i * rows, rows, cols, b, ldb, depth, start, c + i * ldc, ldc);
-    if constexpr (MR > 1) return tiles<MR / 2, NV>(i, M, a, rows, cols, b, ldb, depth, start, c, ldc);
+                        const float *start, long step, float *c, long ldc) {
+    for (; i + MR <= M; i += MR)
+        tile<MR, NV>(a + i * rows, rows, cols, b, ldb, depth, start ? start + i * step : nullptr, step, c + i * ldc, ldc);
+    if constexpr (MR > 1) return tiles<MR / 2, NV>(i, M, a, rows, cols, b, ldb, depth, start, step, c, ldc);
     return i;
 }
 
-// N is a multiple of VL; start is a row that every row of C begins with, or null for zeros.
+// N is a multiple of VL; start is what the rows of C begin with, or null for zeros. By default all begin alike; C
+// itself may be its start.
 static void product(int M, int N, int depth, const float *a, long rows, long cols, const float *b, long ldb,
-                    const float *start, float *c, long ldc) {
+                    const float *start, float *c, long ldc, long step = 0) {
     int j = 0;
     for (; j + TILE_VECTORS * VL <= N; j += TILE_VECTORS * VL)
-        tiles<TILE_ROWS, TILE_VECTORS>(0, M, a, rows, cols, b + j, ldb, depth, start ? start + j : nullptr, c + j, ldc);
+        tiles<TILE_ROWS, TILE_VECTORS>(0, M, a, rows, cols, b + j, ldb, depth, start ? start + j : nullptr, step, c + j,
+                                       ldc);
     for (; j < N; j += VL)
-        tiles<2 * TILE_ROWS, 1>(0, M, a, rows, cols, b + j, ldb, depth, start ? start + j : nullptr, c + j, ldc);
+        tiles<2 * TILE_ROWS, 1>(0, M, a, rows, cols, b + j, ldb, depth, start ? start + j : nullptr, step, c + j, ldc);
 }
 
 #if defined(__has_builtin)

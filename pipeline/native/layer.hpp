@@ -1,11 +1,10 @@
 // One layer of the member at work: its tensors, and what is done to them.
 #pragma once
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <vector>
 
+#include "buffer.hpp"
 #include "kernels.hpp"
 
 extern "C" {
@@ -38,23 +37,6 @@ struct Batches {
 }  // extern "C"
 
 namespace {
-
-class Buffer {
-public:
-    explicit Buffer(size_t n) : size_(n) {
-        if (posix_memalign(reinterpret_cast<void **>(&p_), 64, (n ? n : 1) * sizeof(float))) throw std::bad_alloc();
-        std::memset(p_, 0, n * sizeof(float));
-    }
-    Buffer(Buffer &&o) noexcept : p_(o.p_), size_(o.size_) { o.p_ = nullptr; }
-    Buffer(const Buffer &) = delete;
-    ~Buffer() { std::free(p_); }
-    operator float *() const { return p_; }
-    size_t size() const { return size_; }
-
-private:
-    float *p_ = nullptr;
-    size_t size_;
-};
 
 // One layer of the member at work. Weights lie as (inputs, units), units padded to whole vectors.
 struct Layer {
@@ -109,34 +91,36 @@ inline void pack(Layer &k, const float *wt, const float *bt, float *w, float *b)
     if (b) std::memcpy(b, bt, k.out * sizeof(float));
 }
 
-inline void copy(int n, const Layer &k, const float *from, float *to) {
-    for (int i = 0; i < n; ++i) std::memcpy(to + (long)i * k.out, from + (long)i * k.wide, k.out * sizeof(float));
+// What lies in the rows [from, from + n) of a layer, whose rows are padded, to where they aren't.
+inline void copy(int from, int n, const Layer &k, const float *rows, float *to) {
+    for (int i = from; i < from + n; ++i) std::memcpy(to + (long)i * k.out, rows + (long)i * k.wide, k.out * sizeof(float));
 }
 
-inline void sum_rows(Layer &k, int n) {
+// The gradient by the bias; with that of the rows before, where they aren't the first.
+inline void sum_rows(Layer &k, int from, int n) {
     for (int j = 0; j < k.wide; j += VL) {
-        vf s{};
-        for (int i = 0; i < n; ++i) s += load(k.delta + (long)i * k.wide + j);
+        vf s = from ? load(k.gb + j) : vf{};
+        for (int i = from; i < from + n; ++i) s += load(k.delta + (long)i * k.wide + j);
         store(k.gb + j, s);
     }
 }
 
-template <int KIND> void activate_as(Layer &k, int n) {
-    const long size = (long)n * k.wide;
-    for (long i = 0; i < size; i += VL) {
+template <int KIND> void activate_as(Layer &k, int from, int n) {
+    const long end = (long)(from + n) * k.wide;
+    for (long i = (long)from * k.wide; i < end; i += VL) {
         const Value v = phi(KIND, load(k.a + i));
         store(k.a + i, v.a);
         store(k.slope + i, v.slope);
     }
 }
 
-inline void activate(Layer &k, int n) {
+inline void activate(Layer &k, int from, int n) {
     switch (k.kind) {
-    case 0: activate_as<0>(k, n); break;
-    case 1: activate_as<1>(k, n); break;
-    case 2: activate_as<2>(k, n); break;
-    case 3: activate_as<3>(k, n); break;
-    default: activate_as<4>(k, n); break;
+    case 0: activate_as<0>(k, from, n); break;
+    case 1: activate_as<1>(k, from, n); break;
+    case 2: activate_as<2>(k, from, n); break;
+    case 3: activate_as<3>(k, from, n); break;
+    default: activate_as<4>(k, from, n); break;
     }
 }
 

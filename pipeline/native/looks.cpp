@@ -16,14 +16,42 @@ inline void add(double *to, vf x) {
     for (int j = 0; j < VL; ++j) to[j] += x[j];
 }
 
-// The columns [from, from + n) of (samples, units), n <= VL, with zeros beside them.
-void columns(Signal in, int from, int64_t samples, int n, float *out) {
+// The columns [from, from + n) of (samples, units), n <= VL; where they are fewer, in `room`, with zeros beside them.
+Signal columns(Signal in, int from, int64_t samples, int n, float *room) {
+    if (n == VL) return {in.at + from, in.stride};
     for (int64_t i = 0; i < samples; ++i) {
         const float *row = in.at + i * in.stride + from;
-        if (n == VL) store(out + i * VL, load(row));
-        else
-            for (int j = 0; j < VL; ++j) out[i * VL + j] = j < n ? row[j] : 0.0f;
+        for (int j = 0; j < VL; ++j) room[i * VL + j] = j < n ? row[j] : 0.0f;
     }
+    return {room, VL};
+}
+
+// On how many samples VL units are above each of COUNT thresholds: (COUNT, VL).
+template <int COUNT>
+void count_above(Signal z, int64_t samples, const float *thresholds, double *found) {
+    vf limits[COUNT];
+    vi above[COUNT] = {};
+    for (int k = 0; k < COUNT; ++k) limits[k] = all(thresholds[k]);
+    for (int64_t i = 0; i < samples; ++i) {
+        const vf x = load(z.at + i * z.stride);
+        for (int k = 0; k < COUNT; ++k) above[k] = x > limits[k] ? above[k] + 1 : above[k];
+    }
+    for (int k = 0; k < COUNT; ++k)
+        for (int j = 0; j < VL; ++j) found[k * VL + j] = above[k][j];
+}
+
+// Each of any number of thresholds, as many as there is room for at once.
+void count_above(Signal z, int64_t samples, const float *thresholds, int count, double *found) {
+    switch (std::min(count, 6)) {
+    case 0: return;
+    case 1: count_above<1>(z, samples, thresholds, found); break;
+    case 2: count_above<2>(z, samples, thresholds, found); break;
+    case 3: count_above<3>(z, samples, thresholds, found); break;
+    case 4: count_above<4>(z, samples, thresholds, found); break;
+    case 5: count_above<5>(z, samples, thresholds, found); break;
+    default: count_above<6>(z, samples, thresholds, found);
+    }
+    if (count > 6) count_above(z, samples, thresholds + 6, count - 6, found + 6 * VL);
 }
 
 // 2^-k for the k at which |x| 2^-k is in [1/2, 1); no further than float32 goes.
@@ -34,10 +62,10 @@ inline double scale_of(double size) {
 }
 
 // Of VL units over samples.
-void mean(const float *x, int64_t samples, double *means) {
+void mean(Signal x, int64_t samples, double *means) {
     for (int64_t i = 0; i < samples;) {
         vf s{};
-        for (int64_t end = std::min(samples, i + SHORT); i < end; ++i) s += load(x + i * VL);
+        for (int64_t end = std::min(samples, i + SHORT); i < end; ++i) s += load(x.at + i * x.stride);
         add(means, s);
     }
     for (int j = 0; j < VL; ++j) means[j] /= samples;
@@ -50,14 +78,14 @@ struct Spread {
 
 // Of VL units over samples, taken in parts of equal length. places: (parts, VL), what each part adds up
 // to, where centred activations have norm 1 and the part's direction too; 0 for units that don't vary.
-Spread spread(const float *a, int64_t samples, int parts, float middle, double varies, float *places) {
+Spread spread(Signal a, int64_t samples, int parts, float middle, double varies, float *places) {
     const int64_t length = samples / parts;
     Spread found{};
-    vf low = load(a), high = low;
+    vf low = load(a.at), high = low;
     for (int64_t i = 0; i < samples;) {
         vf s{}, t{}, u{};
         for (int64_t end = std::min(samples, i + SHORT); i < end; ++i) {
-            const vf x = load(a + i * VL);
+            const vf x = load(a.at + i * a.stride);
             low = least(x, low), high = most(x, high);
             s += x, t += magnitude(x), u += magnitude(x - middle);
         }
@@ -78,7 +106,7 @@ Spread spread(const float *a, int64_t samples, int parts, float middle, double v
         for (int64_t i = p * length; i < (p + 1) * length;) {
             vf s{}, e{};
             for (int64_t end = std::min((p + 1) * length, i + SHORT); i < end; ++i) {
-                const vf x = load(a + i * VL) * factor - mean;
+                const vf x = load(a.at + i * a.stride) * factor - mean;
                 s += x, e += x * x;
             }
             add(&sums[p * VL], s), add(energy, e), add(offset, s);
@@ -118,25 +146,19 @@ bool close(const float *places, const std::vector<char> &varies, int depth, int 
 
 Looker::Looker(int64_t samples, int64_t units, const Look &what)
     : samples_(samples), units_(units), wide_(padded((int)units)), what_(what), block_(samples * VL),
-      places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), gram_((size_t)units * wide_), squares_(wide_), varies_(wide_) {}
+      places_((size_t)what.parts * wide_), own_((size_t)what.parts * VL), above_((size_t)what.count * VL), gram_((size_t)units * wide_), squares_(wide_), varies_(wide_) {}
 
 void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
     const int64_t field = members * units_;
     for (int from = 0; from < units_; from += VL) {
         const int n = (int)std::min<int64_t>(VL, units_ - from);
         double *to = what_.found + m * units_ + from;
-        columns(z, from, samples_, n, block_.data());
-        for (int k = 0; k < what_.count; ++k) {
-            vi above{};
-            for (int64_t i = 0; i < samples_; ++i) above -= load(&block_[i * VL]) > all(what_.thresholds[k]);
-            for (int j = 0; j < n; ++j) to[(FIELDS + k) * field + j] = above[j];
-        }
-        columns(a, from, samples_, n, block_.data());
-        const Spread s = spread(block_.data(), samples_, what_.parts, what_.middle, what_.varies, own_.data());
+        count_above(columns(z, from, samples_, n, block_), samples_, what_.thresholds, what_.count, above_);
+        for (int k = 0; k < what_.count; ++k) std::copy_n(&above_[k * VL], n, to + (FIELDS + k) * field);
+        const Spread s = spread(columns(a, from, samples_, n, block_), samples_, what_.parts, what_.middle, what_.varies, own_);
         double slopes[VL] = {};
         if (slope.at) {
-            columns(slope, from, samples_, n, block_.data());
-            mean(block_.data(), samples_, slopes);
+            mean(columns(slope, from, samples_, n, block_), samples_, slopes);
         }
         const double *fields[FIELDS] = {s.low, s.high, s.mean, s.variance, s.size, s.away, slopes};
         for (int f = 0; f < FIELDS; ++f) std::copy(fields[f], fields[f] + n, to + f * field);
@@ -144,7 +166,7 @@ void Looker::at(Signal z, Signal a, Signal slope, int64_t m, int64_t members) {
         for (int p = 0; p < what_.parts; ++p) store(&places_[(size_t)p * wide_ + from], load(&own_[p * VL]));
     }
     what_.may_copy[m] =
-        close(places_.data(), varies_, what_.parts, (int)units_, wide_, (float)what_.apart, gram_.data(), squares_.data());
+        close(places_, varies_, what_.parts, (int)units_, wide_, (float)what_.apart, gram_, squares_);
 }
 
 extern "C" {

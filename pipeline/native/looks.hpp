@@ -1,8 +1,9 @@
 // What is looked at in a layer's signals.
 #pragma once
-#include "kernels.hpp"
-
 #include <vector>
+
+#include "buffer.hpp"
+#include "kernels.hpp"
 
 // Settings that are part of a probe's definition come from pipeline/probes.
 extern "C" struct Look {
@@ -35,6 +36,8 @@ private:
     int64_t samples_, units_;
     int wide_;
     Look what_;
-    std::vector<float> block_, places_, own_, gram_, squares_;
+    Buffer block_, places_, own_;
+    Doubles above_;
+    Buffer gram_, squares_;
     std::vector<char> varies_;
 };

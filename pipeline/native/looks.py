@@ -113,18 +113,22 @@ def look(z: Tensor, a: Tensor, sought: Sought) -> Found:
     return found
 
 
-def look_at_rows(rows: Tensor, lines: Tensor, tolerance: float) -> Tensor:
+def look_at_rows(rows: Tensor, last: Tensor | None, lines: Tensor, tolerance: float) -> Tensor:
     """Whether on every line two rows of a member lie within the tolerance: ``(S,)``.
 
     Args:
-        rows: ``(S, n, d)``. lines: directions, ``(count, d)`` float64.
+        rows: ``(S, n, d)``, or a transposed view of ``(S, d, n)``. last: one more entry of each row, ``(S, n)``.
+        lines: directions, ``(count, d)`` float64, or d + 1.
         tolerance: as a share of the member's largest row norm.
     """
-    check(rows, torch.float32)
+    columns = not rows.is_contiguous()
+    check(rows.mT if columns else rows, torch.float32)
+    check(last, torch.float32)
     check(lines, torch.float64)
     may_copy = torch.empty(len(rows), dtype=torch.bool)
     failed = library().look_at_rows(
-        *(address(rows), *map(c_int64, rows.shape), address(lines), c_int32(len(lines))),
+        *(address(rows), c_int32(columns), None if last is None else address(last), *map(c_int64, rows.shape)),
+        *(address(lines), c_int32(len(lines))),
         *(c_double(tolerance), address(may_copy)),
     )
     enough_memory(failed)
@@ -145,12 +149,15 @@ def rows_equal(rows: Tensor, pairs: Tensor) -> Tensor:
     return equal
 
 
-def sum_cosines(rows: Tensor) -> Tensor:
-    """Of abs(cosine) over all ordered pairs of different rows ``(S, n, d)``, ``(S,)`` float64; 0 for zero rows."""
+def sum_cosines(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Of abs(cosine) over all ordered pairs of different rows ``(S, n, d)``, ``(S,)`` float64; 0 for zero rows.
+
+    Also how many rows are zero.
+    """
     check(rows, torch.float32)
-    sums = torch.empty(len(rows), dtype=torch.float64)
-    enough_memory(library().sum_cosines(address(rows), *map(c_int64, rows.shape), address(sums)))
-    return sums
+    found = torch.empty(2, len(rows), dtype=torch.float64)
+    enough_memory(library().sum_cosines(address(rows), *map(c_int64, rows.shape), address(found)))
+    return found[0], found[1]
 
 
 def sums(tensors: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 // Multilayer perceptrons, many of them: training, evaluation and gradients, member after member,
 // so that one member's tensors stay in the cache. A member's numbers depend on it alone.
+#include <algorithm>
 #include <new>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "ties.hpp"
 
 namespace {
+
+constexpr int PASS_ROWS = 64;  // of a pass for gradients, as in training
 
 class Member {
 public:
@@ -27,7 +30,10 @@ public:
                 float *const *s = o->state + (i * net_.layers + l) * 2;
                 unpack(k, s[0] + m * (int64_t)k.in * k.out, k.bias ? s[1] + m * k.out : nullptr, k.mw[i], k.mb[i]);
             }
-            if (!k.first && backwards) transpose(k.in, k.out, k.w, k.wide, k.back, padded(k.in));
+            if (!k.first && backwards) {
+                const float *w = net_.w[l] + m * (int64_t)k.in * k.out;
+                for (int i = 0; i < k.out; ++i) std::memcpy(k.back + (long)i * padded(k.in), w + (long)i * k.in, k.in * sizeof(float));
+            }
         }
     }
 
@@ -57,31 +63,32 @@ public:
         return x_;
     }
 
-    // z, if not null: where to put the pre-activations of each hidden layer (n, units).
-    void forward(const float *x, int n, float *const *z = nullptr, float *const *a = nullptr) {
+    // Of the rows [from, from + n) of x. z, if not null: where to put the pre-activations of each hidden layer
+    // (rows, units).
+    void forward(const float *x, int from, int n, float *const *z = nullptr, float *const *a = nullptr) {
         const float *h = x;
         long stride = net_.sizes[0];
         for (size_t l = 0; l < layers_.size(); ++l) {
             Layer &k = layers_[l];
-            product(n, k.wide, k.in, h, stride, 1, k.w, k.wide, k.b, k.a, k.wide);
+            product(n, k.wide, k.in, h + from * stride, stride, 1, k.w, k.wide, k.b, k.a + (long)from * k.wide, k.wide);
             if (k.kind >= 0) {
-                if (z) copy(n, k, k.a, z[l]);
-                activate(k, n);
-                if (a) copy(n, k, k.a, a[l]);
+                if (z) copy(from, n, k, k.a, z[l]);
+                activate(k, from, n);
+                if (a) copy(from, n, k, k.a, a[l]);
             }
             h = k.a;
             stride = k.wide;
         }
     }
 
-    // Loss and hits of the logits that forward() left. Where delta is asked for, its gradient by them
-    // for the mean over n rows. strict: a row with a logit that isn't finite is no hit.
-    Sums loss(const int64_t *y, const int64_t *rows, int n, bool delta, bool strict) {
+    // Loss and hits of the logits of the rows [from, from + n) that forward() left. Where delta is asked for, the
+    // gradient by them of the mean over so many rows. strict: a row with a logit that isn't finite is no hit.
+    Sums loss(const int64_t *y, const int64_t *rows, int from, int n, int delta, bool strict) {
         Layer &k = layers_.back();
         Sums sums{0.0, 0};
-        const float share = 1.0f / n;
-        for (int i = 0; i < n; i += VL) {
-            const int m = n - i < VL ? n - i : VL;
+        const float share = 1.0f / delta;
+        for (int i = from; i < from + n; i += VL) {
+            const int m = from + n - i < VL ? from + n - i : VL;
             transpose(m, k.out, k.a + (long)i * k.wide, k.wide, classes_, VL);
             const Softmax found = softmax(k.out, classes_);
             float *d = k.delta + (long)i * k.wide;
@@ -118,19 +125,20 @@ public:
         for (int i = 0; i < n; ++i) std::memcpy(k.delta + (long)i * k.wide, slope + (long)i * k.out, k.out * sizeof(float));
     }
 
-    // From the output's delta to every gradient.
-    void backward(const float *x, int n) {
+    // From the output's delta to every gradient, of the rows [from, from + n); with that of the rows before.
+    void backward(const float *x, int from, int n) {
         for (int l = net_.layers - 1; l >= 0; --l) {
             Layer &k = layers_[l];
             const float *h = l ? (const float *)layers_[l - 1].a : x;
             const long stride = l ? layers_[l - 1].wide : net_.sizes[0];
-            product(k.in, k.wide, n, h, 1, stride, k.delta, k.wide, nullptr, k.gw, k.wide);
-            if (k.bias) sum_rows(k, n);
+            const float *delta = k.delta + (long)from * k.wide, *before = from ? (const float *)k.gw : nullptr;
+            product(k.in, k.wide, n, h + from * stride, 1, stride, delta, k.wide, before, k.gw, k.wide, k.wide);
+            if (k.bias) sum_rows(k, from, n);
             if (!l) break;
             Layer &below = layers_[l - 1];
-            product(n, below.wide, k.out, k.delta, k.wide, 1, k.back, below.wide, nullptr, below.delta, below.wide);
-            const long size = (long)n * below.wide;
-            for (long i = 0; i < size; i += VL) store(below.delta + i, load(below.delta + i) * load(below.slope + i));
+            const long begin = (long)from * below.wide, end = begin + (long)n * below.wide;
+            product(n, below.wide, k.out, delta, k.wide, 1, k.back, below.wide, nullptr, below.delta + begin, below.wide);
+            for (long i = begin; i < end; i += VL) store(below.delta + i, load(below.delta + i) * load(below.slope + i));
         }
     }
 
@@ -165,11 +173,11 @@ int train(const Net *net, const Optimizer *o, const Batches *d, int64_t from, in
         for (int s = 0; s < d->steps; ++s) {
             const int64_t *rows = d->rows + m * d->row_stride + (int64_t)s * d->size;
             const float *x = member.gather(*d, rows, d->size);
-            member.forward(x, d->size);
-            const Sums sums = member.loss(d->y, rows, d->size, true, false);
+            member.forward(x, 0, d->size);
+            const Sums sums = member.loss(d->y, rows, 0, d->size, d->size, false);
             loss[m * d->steps + s] = (float)(sums.loss / d->size);
             hits[m * d->steps + s] = (int32_t)sums.hits;
-            member.backward(x, d->size);
+            member.backward(x, 0, d->size);
             member.step(*o, o->lr[m], o->decay[m], o->steps[m] + s + 1, uw && s + 1 == d->steps);
             for (TieWatch &watch : watches) watch.after(s + 1, member.layers());
         }
@@ -191,8 +199,8 @@ int evaluate(const Net *net, const Batches *d, int64_t samples, int64_t from, in
         hits[m] = 0;
         for (int64_t i = 0; i < samples; i += d->size) {
             const int n = (int)(samples - i < d->size ? samples - i : d->size);
-            member.forward(d->x + i * net->sizes[0], n);
-            const Sums sums = member.loss(d->y + i, nullptr, n, false, true);
+            member.forward(d->x + i * net->sizes[0], 0, n);
+            const Sums sums = member.loss(d->y + i, nullptr, 0, n, 0, true);
             loss[m] += sums.loss;
             hits[m] += sums.hits;
         }
@@ -224,16 +232,20 @@ int gradients(const Net *net, const Batches *d, int64_t members, const float *sl
             const int64_t at = m * d->size * net->sizes[l + 1];
             zs[l] = z[l] + at, as[l] = a[l] + at;
         }
-        member.forward(d->x, d->size, zs.data(), a ? as.data() : nullptr);
+        if (slope) member.begin_backward(slope, d->size);
+        // A few rows at a time, which stay in the nearest cache until all is done with them.
+        for (int from = 0; from < d->size; from += PASS_ROWS) {
+            const int n = std::min(PASS_ROWS, d->size - from);
+            member.forward(d->x, from, n, zs.data(), a ? as.data() : nullptr);
+            if (!slope) member.loss(d->y, nullptr, from, n, d->size, false);
+            member.backward(d->x, from, n);
+        }
         finite[m] = 1;
         for (int l = 0; l < hidden; ++l) {
             const int units = net->sizes[l + 1];
             finite[m] &= all_finite(zs[l], (int64_t)d->size * units);
             if (looks) lookers[l].at({zs[l], units}, member.activations(l), member.slopes(l), m, members);
         }
-        if (slope) member.begin_backward(slope, d->size);
-        else member.loss(d->y, nullptr, d->size, true, false);
-        member.backward(d->x, d->size);
         member.write_changes(m, gw, gb);
         finite[m] &= member.finite();
     }

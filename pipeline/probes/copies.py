@@ -39,20 +39,29 @@ VARYING = 2 * (1 + SLACK) * CONSTANT_TOLERANCE
 FAR = 4 * CORRELATION_TOLERANCE
 
 
-def row_shares(rows: Tensor, native: bool = False) -> tuple[Tensor, Tensor]:
+def row_shares(rows: Tensor, native: bool = False, last: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Shares of rows that copy no earlier one, and of those that have a copy at all, each ``(S,)``.
 
     Args:
         rows: ``(S, n, d)``. Copies agree to ``ROW_TOLERANCE`` of the largest norm.
         native: whether the lab's kernels look first (float32, contiguous, on the CPU).
+        last: one more entry of each row, ``(S, n)``.
     """
-    lines = _lines(rows.shape[2]).to(rows.device)
+    lines = _lines(rows.shape[2] + (last is not None)).to(rows.device)
     tolerance = (1 + SLACK) * ROW_TOLERANCE
-    doubtful = kernels.look_at_rows(rows, lines, tolerance) if native else _near_on_lines(rows, lines, tolerance)
+    if native:
+        doubtful = kernels.look_at_rows(rows, last, lines, tolerance)
+    else:
+        doubtful = _near_on_lines(_with(rows, last), lines, tolerance)
     none = torch.zeros(2, len(rows), dtype=torch.float64, device=rows.device)
     none[0] = 1
-    distinct, copying = _settled(none, doubtful, lambda chosen: _compared(rows[chosen]))
+    distinct, copying = _settled(none, doubtful, lambda chosen: _compared(_with(rows, last, chosen)))
     return distinct, copying
+
+
+def _with(rows: Tensor, last: Tensor | None, chosen: Tensor | slice = slice(None)) -> Tensor:
+    """Rows of some members with their last entries, ``(k, n, d + 1)``."""
+    return rows[chosen] if last is None else torch.cat([rows[chosen], last[chosen][..., None]], -1)
 
 
 def _compared(rows: Tensor) -> Tensor:

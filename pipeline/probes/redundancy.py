@@ -70,18 +70,17 @@ def functional_width(layer: LayerState) -> Tensor:
 )
 def row_cosine(layer: LayerState) -> Tensor:
     n = layer.units
-    zeros = (layer.weight.abs().amax(-1) == 0).sum(-1).to(torch.float64)
-    total = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
+    total, zeros = sum_cosines(layer.weight) if layer.native else _sum_cosines(layer.weight)
     return (total + zeros * (zeros - 1)) / max(n * (n - 1), 1)
 
 
-def _sum_cosines(rows: Tensor) -> Tensor:
-    """Of abs(cosine) over all ordered pairs of different rows ``(S, n, d)``, ``(S,)``; 0 for zero rows."""
+def _sum_cosines(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """What the kernels find."""
     largest = rows.abs().amax(-1, keepdim=True)
     unit = torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1.0), dim=-1)
     cosine = (unit @ unit.mT).abs().clamp(max=1)
     cosine.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    return cosine.sum(-1).sum(-1, dtype=torch.float64)
+    return cosine.sum(-1).sum(-1, dtype=torch.float64), (largest[..., 0] == 0).sum(-1).to(torch.float64)
 
 
 @layer_probe(
@@ -127,7 +126,7 @@ def column_copies(layer: LayerState) -> Tensor | None:
     ),
 )
 def gradient_copies(layer: LayerState) -> Tensor:
-    return row_shares(layer.gradient_rows, layer.native)[1]
+    return row_shares(layer.gradient, layer.native, layer.bias_gradient)[1]
 
 
 @layer_probe(

@@ -103,7 +103,7 @@ def _outgoing(layer: Layer, units: int, weights: Mapping[str, Tensor]) -> Tensor
     if not layer.readers:
         return None
     read = [weights[name] for name in layer.readers]
-    by_unit = [w.reshape(*w.shape[:2], units, -1).movedim(2, 1).flatten(2).contiguous() for w in read]
+    by_unit = [w.reshape(*w.shape[:2], units, -1).movedim(2, 1).flatten(2) for w in read]
     return torch.cat(by_unit, -1) if len(by_unit) > 1 else by_unit[0]
 
 

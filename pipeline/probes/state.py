@@ -97,7 +97,7 @@ class LayerState:
     @cached_property
     def row_shares(self) -> tuple[Tensor, Tensor]:
         """Shares of units whose incoming row and bias copy no earlier unit's, and of those that copy any, ``(S,)``."""
-        return row_shares(torch.cat([self.weight, self.bias[..., None]], -1), self.native)
+        return row_shares(self.weight, self.native, self.bias)
 
     @cached_property
     def singular_values(self) -> Tensor:
@@ -121,11 +121,6 @@ class LayerState:
             looked=looked and looked.member(i),
             again=again and (lambda members: again(members + i)),
         )
-
-    @property
-    def gradient_rows(self) -> Tensor:
-        """Gradient by incoming row and bias of each unit, ``(S, units, fan_in + 1)``."""
-        return torch.cat([self.gradient, self.bias_gradient[..., None]], -1)
 
 
 @dataclass(frozen=True)
