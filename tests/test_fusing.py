@@ -151,6 +151,13 @@ def test_a_network_that_calls_its_parts_by_itself_has_the_same_numbers():
     assert torch.equal(module(x), twin(x))
 
 
+def test_what_keeps_more_than_tensors_is_not_copied():
+    module = CNN((1, 8, 8), 3, dropout=0.5)
+    twins = dict(fused(module).named_modules())
+    assert all(twins[name] is child for name, child in module.named_modules() if name not in ("", "layers"))
+    assert twins["layers"] is not module.layers
+
+
 def test_without_a_compiler_nothing_is_fused(monkeypatch):
     def fail() -> None:
         raise NoCompilerError("none")

@@ -16,13 +16,17 @@ def fused(module: nn.Module) -> nn.Module:
     It shares all parameters and buffers with ``module``, which stays as it is: what probes look
     at are its parts. ``module`` itself, if it has nothing of the kind or there is no compiler.
     """
-    if not any(_fusible(*pair) for child in module.modules() for pair in _pairs(child)):
+    if not _concerned(module):
         return module
     try:
         library()
     except NoCompilerError:
         return module
     return _twin(module, {})
+
+
+def _concerned(module: nn.Module) -> bool:
+    return any(_fusible(*pair) for child in module.modules() for pair in _pairs(child))
 
 
 def _pairs(module: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
@@ -45,12 +49,13 @@ def _hooked(module: nn.Module) -> bool:
 
 
 def _twin(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
-    """A copy with the same dictionaries of parameters, buffers and hooks, and twins of all children.
+    """A copy with the same dictionaries of parameters, buffers and hooks, and twins of the children; or itself.
 
-    Only calling an ``nn.Sequential`` is another thing in it: who calls its children one by one gets what each returns.
+    Only what has to do with a fused ``nn.Sequential`` is copied: a module may keep more than those dictionaries, as
+    dropout does. And only calling it is another thing: who calls its children one by one gets what each returns.
     """
-    if module in known:
-        return known[module]
+    if module in known or not _concerned(module):
+        return known.get(module, module)
     twin = known[module] = copy.copy(module)
     twin._modules = {name: child and _twin(child, known) for name, child in module._modules.items()}
     pairs = _pairs(module)
