@@ -18,6 +18,7 @@ __all__ = ["GPU_GROUPS", "GROUPS"]
 
 ROUNDS = 7
 MANY_ROUNDS = 31  # of a small difference between two large times
+AUTO_ROUNDS = 15  # of what is often the same program on both sides
 LAB, EAGER, COMPILED = "lab", "(a)", "(b)"
 
 
@@ -102,7 +103,7 @@ def _auto(context: Context, shape: str, device: str, prefix: str) -> dict[str, M
     sides = {
         name: [Subject("training", subject.cores, shape, subject.data, device, {"execution": name})] for name in names
     }
-    rates = in_turn(sides, context.rounds(5), context, optional=MODES)
+    rates = in_turn(sides, context.rounds(AUTO_ROUNDS), context, optional=MODES)
     if len(rates) == 1:
         raise UnavailableError("no mode can be forced on this network")
     best = max((name for name in rates if name != "auto"), key=lambda name: statistics.median(rates[name]))
