@@ -19,6 +19,3 @@ static inline double total(vd x) {
 static inline vd pick(vl mask, vd yes, vd no) {
     return mask ? yes : no;
 }
-
-static inline int whole_doubles(int n) { return (n + DL - 1) / DL * DL; }
-

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int MAX_SWEEPS = 100;
 constexpr int ROWS = 8;    // of a Gram matrix that are worked out at once, so that no addition waits for another
-constexpr int GROUPS = 4;  // of DL matrices whose eigenvalues are
+constexpr int GROUPS = 4;  // of DL matrices whose eigenvalues are, at most
 constexpr double NOTHING = 1e-40;  // of a square: its root is far below the round-off of a largest entry of 1 or more
 constexpr double EPS = std::numeric_limits<double>::epsilon();
 
