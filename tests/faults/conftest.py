@@ -53,9 +53,7 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 
     yield make
     for one in made:
-        if one.process is not None and one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+        one.kill()
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,19 @@ class Lab:
     def end(self, timeout: float = 600) -> int:
         assert self.process is not None
         code = self.process.wait(timeout)
+        self.close()
+        return code
+
+    def close(self) -> None:
         self.output.close()
         self.errors.close()
-        return code
+
+    def kill(self) -> None:
+        """Nothing is left of it, in whatever state a failed test leaves it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.close()
 
     def run(self, timeout: float = 600) -> str:
         """The study to its end; what it printed."""
@@ -91,6 +101,11 @@ class Lab:
             assert self.process is not None
             assert self.process.poll() is None, f"it has ended: {self.said} {self.said_errors}"
             time.sleep(0.05)
+
+    def wait_for_trials(self, more: int, of: int) -> None:
+        """Until so many more have been trained, or all that the study has: training may be far ahead of the store."""
+        enough = min(self.finished + more, of)
+        self.wait_until(lambda: self.finished >= enough)
 
 
 Rows = Counter[tuple[object, ...]]

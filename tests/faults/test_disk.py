@@ -94,8 +94,7 @@ def test_neither_the_store_nor_the_spool_has_room(study, disk, reference):
     spool.fill()
     full.fill()
     study.wait_until(lambda: "are held in memory" in study.said)
-    before = study.finished
-    study.wait_until(lambda: study.finished >= before + 8)
+    study.wait_for_trials(8, of=96)
     full.free()
     assert study.end() == 0, study.said_errors
     assert_whole(held_by(database(study)), reference(TRIALS))

@@ -94,8 +94,7 @@ def test_a_signal_while_it_is_away_keeps_what_waits_for_the_next_time(
         proxy.delay = 0.7
     else:
         proxy.fault = lambda: fault
-    before = study.finished
-    study.wait_until(lambda: study.finished >= before + 12)
+    study.wait_for_trials(12, of=60)
     study.signal(number)
     sent = time.monotonic()
     assert study.end(60) == code
