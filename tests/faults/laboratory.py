@@ -163,7 +163,7 @@ def compared(found: Held, expected: Held) -> tuple[int, int]:
     """Metrics that are lost, and that are doubled."""
     lost = (expected.metrics - found.metrics).total()
     doubled = (found.metrics - expected.metrics).total()
-    print(f"\n  {expected.metrics.total()} metrics of {len(expected.runs)} trials: {lost} lost, {doubled} doubled")
+    print(f"{expected.metrics.total()} metrics of {len(expected.runs)} trials: {lost} lost, {doubled} doubled")
     return lost, doubled
 
 

@@ -27,7 +27,7 @@ def test_listed(arguments):
     assert not found.trouble, (arguments, found.trouble)
 
 
-def test_drawn(capsys):
+def test_drawn():
     refused: dict[tuple[str, ...], Attempt] = {}
 
     @seed(SEED)
@@ -42,11 +42,8 @@ def test_drawn(capsys):
     every_one_is_refused()
     verbs = Counter(arguments[0] for arguments in refused).most_common()
     seeded = f"INITLAB_FAULT_SEED={SEED}"
-    with capsys.disabled():
-        print(
-            f"\n{len(refused)} broken configurations drawn ({seeded}), {len(LISTED)} listed: exit 2, at most two lines,"
-        )
-        print(f"no traceback, nothing written; {', '.join(f'{n} {verb}' for verb, n in verbs)}")
+    print(f"{len(refused)} broken configurations drawn ({seeded}), {len(LISTED)} listed: exit 2, at most two lines,")
+    print(f"no traceback, nothing written; {', '.join(f'{n} {verb}' for verb, n in verbs)}")
     assert len(refused) == DRAWN
 
 

@@ -39,7 +39,7 @@ def test_a_locked_database(study, reference):
     other.execute("ROLLBACK")
     other.close()
     assert study.end() == 0, study.said_errors
-    print(f"\n  {during} trials were trained while the database was locked")
+    print(f"{during} trials were trained while the database was locked")
     assert during > 0
     assert len(told(study, "can be written again")) == 1
     assert study.said_errors == ""
@@ -57,6 +57,6 @@ def test_a_database_that_became_read_only(study, reference):
     finally:
         subprocess.run(["chattr", "-i", database], check=True)
     assert study.end() == 0, study.said_errors
-    print(f"\n  {told(study, 'can')}")
+    print(f"{told(study, 'can')}")
     assert len(told(study, "can be written again")) == 1
     assert_whole(held_by(database), reference(TRIALS))

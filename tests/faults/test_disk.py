@@ -120,12 +120,12 @@ def lines_of(study, *words):
     return [line for line in study.said.splitlines() if all(word in line for word in words)]
 
 
-def test_a_slow_disk(study, library, reference, figure):
+def test_a_slow_disk(study, library, reference):
     """A write takes 2 ms and a synchronisation 100: the study takes longer, and is the same."""
     SlowDisk(study, library, study.folder / "mlruns").set("2 100")
     began = time.monotonic()
     study.run()
-    figure(f"{time.monotonic() - began:.0f} s with a disk of 100 ms a synchronisation")
+    print(f"{time.monotonic() - began:.0f} s with a disk of 100 ms a synchronisation")
     assert_whole(held_by(database(study)), reference(TRIALS))
     assert study.said_errors == ""
     assert len(lines_of(study, "can't be written")) <= 1
@@ -169,7 +169,7 @@ def test_a_study_on_a_slow_disk_that_is_killed(study, library, reference, rng):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_a_study_on_a_slow_disk(study, library, reference, figure, number, code):
+def test_a_signal_to_a_study_on_a_slow_disk(study, library, reference, number, code):
     """It takes a third of a second to keep a run, so that those which wait can't all be kept in time."""
     slow = SlowDisk(study, library, study.folder / "mlruns")
     study.start()
@@ -180,7 +180,7 @@ def test_a_signal_to_a_study_on_a_slow_disk(study, library, reference, figure, n
     began = time.monotonic()
     assert study.end() == code, study.said_errors
     took = time.monotonic() - began
-    figure(f"{took:.1f} s; {lines_of(study, 'kept')}")
+    print(f"{took:.1f} s; {lines_of(study, 'kept')}")
     assert took < 10
     slow.set("")
     study.run()

@@ -27,7 +27,7 @@ STUDY = [
 COMMAND = [sys.executable, "-m", "pipeline", "sweep", *STUDY]
 
 
-def test_a_study_killed_again_and_again_ends_as_if_it_had_not_been(home, rng, figure):
+def test_a_study_killed_again_and_again_ends_as_if_it_had_not_been(home, rng):
     begun = time.monotonic()
     with started(home) as process:
         while not done(home):
@@ -42,7 +42,7 @@ def test_a_study_killed_again_and_again_ends_as_if_it_had_not_been(home, rng, fi
     before = done(home)
     to_its_end(home)
     found = agreement(journal(home, "killed"), "killed", f"sqlite:///{home}/mlruns/mlflow.db", TRIALS)
-    figure(
+    print(
         f"{KILLS} kills within {2 * start_up:.0f} s of the start, {before} of {TRIALS} trials done at the last: {found}"
     )
     assert (found.lost, found.repeated, found.running, found.different) == (0, 0, 0, 0)
@@ -51,7 +51,7 @@ def test_a_study_killed_again_and_again_ends_as_if_it_had_not_been(home, rng, fi
     whole.mkdir()
     to_its_end(whole)
     ends = [{t.number: (t.params, t.value) for t in trials_of(journal(p, "killed"), "killed")} for p in (home, whole)]
-    figure(f"the same trials as without kills: {ends[0] == ends[1]}")
+    print(f"the same trials as without kills: {ends[0] == ends[1]}")
     assert ends[0] == ends[1]
     assert not list((home / "mlruns" / "optuna" / "workers").iterdir())
 

@@ -99,7 +99,7 @@ def in_tables(url: str) -> list[str]:
     return found
 
 
-def test_of_databases(database, tmp_path, capsys):
+def test_of_databases(database, tmp_path):
     runs, studies = (f"postgresql+psycopg://{database}/{name}" for name in ("runs", "studies"))
     places = [f"tracking.uri='{runs}'", f"search.storage='{studies}'"]
     said = []
@@ -124,10 +124,9 @@ def test_of_databases(database, tmp_path, capsys):
     assert not in_files(tmp_path)
     plain = runs.replace("+psycopg", "")
     assert not in_tables(plain) + in_tables(plain.replace("/runs", "/studies"))
-    with capsys.disabled():
-        count = len(list(tmp_path.rglob("*")))
-        print(f"\na password in tracking.uri and search.storage: {count} files, two databases and the output of")
-        print(f"{len(said)} commands hold no piece of it")
+    count = len(list(tmp_path.rglob("*")))
+    print(f"a password in tracking.uri and search.storage: {count} files, two databases and the output of")
+    print(f"{len(said)} commands hold no piece of it")
 
 
 def failures(database: str) -> dict[str, str]:
@@ -162,7 +161,7 @@ def test_of_what_fails(key, case, database, tmp_path):
         assert not found.left
 
 
-def test_of_a_server(tmp_path, template_store, capsys):
+def test_of_a_server(tmp_path, template_store):
     """A real MLflow server, spoken to with a password that it doesn't ask for."""
     home, served = tmp_path / "home", tmp_path / "served"
     home.mkdir()
@@ -191,8 +190,7 @@ def test_of_a_server(tmp_path, template_store, capsys):
         finally:
             server.terminate()
     assert not in_files(tmp_path)
-    with capsys.disabled():
-        print(f"\na password in the address of a server: {len(list(tmp_path.rglob('*')))} files hold no piece of it")
+    print(f"a password in the address of a server: {len(list(tmp_path.rglob('*')))} files hold no piece of it")
 
 
 def wait_for(address: str) -> None:

@@ -42,7 +42,7 @@ def test_each_request_of_a_registration_may_fail_once(proxy, server, fault):
         assert found.model_id == model.model_id, failing
         if proxy.counts[fault] == before:  # there was no such request any more
             break
-    print(f"\n  {fault}: each of {failing - 1} requests")
+    print(f"{fault}: each of {failing - 1} requests")
     assert failing > 10
     # As one does that follows a process which was killed; and for another winner of the study.
     assert register_winner(store, run_id, name, net, state, data, ORIGIN, outage.patiently) == uri

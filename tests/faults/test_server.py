@@ -40,7 +40,7 @@ def test_a_server_that_is_away_loses_and_doubles_nothing(lab, server, proxy, ref
     there = logged(database)
     proxy.up()
     assert study.end() == 0, study.said_errors
-    print(f"\n  away for {AWAY_S:g} s: {there} trials were there, {during} more were trained, {waiting} waited on disk")
+    print(f"away for {AWAY_S:g} s: {there} trials were there, {during} more were trained, {waiting} waited on disk")
     assert during > 0
     assert waiting > 0
     assert len(told(study, "does not answer")) == 1
@@ -61,7 +61,7 @@ def test_whatever_the_server_does_instead_of_answering(lab, server, proxy, refer
     time.sleep(5)
     proxy.fault = lambda: ""
     assert study.end() == 0, study.said_errors
-    print(f"\n  requests: {dict(proxy.counts)}")
+    print(f"requests: {dict(proxy.counts)}")
     assert len(told(study, "does not answer")) == len(told(study, "answers again")) == 1
     assert_whole(held_by(database), reference(TRIALS))
 
@@ -70,13 +70,13 @@ def test_whatever_the_server_does_instead_of_answering(lab, server, proxy, refer
 def test_requests_that_fail_at_random_leave_each_trial_once(lab, server, proxy, reference, faults):
     _, database = server
     few = "search.n_trials=24"
-    print(f"\n  seed {SEED}")
+    print(f"seed {SEED}")
     study = lab(few, f"tracking.uri={proxy.address}")
     study.start()
     study.wait_until(lambda: logged(database) >= 1)
     proxy.fault = sometimes(SEED, 0.05, faults)
     assert study.end() == 0, study.said_errors
-    print(f"  requests: {dict(proxy.counts)}")
+    print(f"requests: {dict(proxy.counts)}")
     assert sum(proxy.counts[fault] for fault in faults) > 3
     assert_whole(held_by(database), reference(few))
 
@@ -100,7 +100,7 @@ def test_a_signal_while_it_is_away_keeps_what_waits_for_the_next_time(
     assert study.end(60) == code
     took = time.monotonic() - sent
     kept = len(study.kept)
-    print(f"\n  ended after {took:.1f} s, {kept} runs kept on disk")
+    print(f"ended after {took:.1f} s, {kept} runs kept on disk")
     assert took < 10
     assert kept > 0
     assert study.said_errors.count("\n") == 1
@@ -125,7 +125,7 @@ def test_what_a_killed_process_leaves_on_disk_is_delivered_by_the_next(lab, serv
     kept = len(study.kept)
     proxy.fault = lambda: ""
     said = lab(TRIALS, f"tracking.uri={proxy.address}").run()
-    print(f"\n  {kept} runs kept on disk")
+    print(f"{kept} runs kept on disk")
     assert f"{kept} runs that had waited on disk: delivered" in said
     assert_whole(held_by(database), reference(TRIALS))
 
@@ -164,12 +164,12 @@ def test_a_password_in_its_address_is_never_shown(lab, server, proxy):
 
 def test_the_run_of_a_single_training_waits_for_the_server(lab, server, proxy):
     _, database = server
-    print(f"\n  seed {SEED}")
+    print(f"seed {SEED}")
     at_random = sometimes(SEED, 0.2, ("swallow", "500"))
     # The first ones ask whether the server is there at all, before anything is trained.
     proxy.fault = lambda: at_random() if proxy.counts.total() >= 4 else ""
     done = lab().command("train", "trainer.epochs=2", f"tracking.uri={proxy.address}")
-    print(f"  requests: {dict(proxy.counts)}")
+    print(f"requests: {dict(proxy.counts)}")
     assert done.returncode == 0, done.stderr
     assert [status for status, _ in trainings(database)] == ["FINISHED"]
 
