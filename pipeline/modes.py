@@ -33,6 +33,9 @@ SIZES = {"native": (64,), "compiled": (32,), "stacked": (8, 32), "loop": (1,)}
 GPU_SIZES = SIZES | {"compiled": (256,), "stacked": (64, 256)}
 TRIAL_STEPS = 8
 REPEATS = 3
+# The modes of torch's take a second or two to be tried, most of it for modules that nothing else imports, and have not
+# yet been faster than the kernels: they are tried where the kernels alone would train for this long.
+WORTH_TRYING_S = 20.0
 # torch.compile takes some twenty seconds: it is tried where training would take this long without it.
 WORTH_COMPILING_S = 300.0
 
@@ -61,7 +64,7 @@ def choose(
     Args:
         forced: one of ``MODES``, or ``auto``.
         members: some of those to be trained, to try it on.
-        member_steps: how many steps of a member there will be, by which compiling is judged.
+        member_steps: how many steps of a member there will be, by which it is judged what is worth trying.
 
     Raises:
         UsageError: the forced mode can't train this network.
@@ -107,8 +110,10 @@ def _measured(
         for size in _sizes(plan)[mode]:
             if f"{mode} {size}" not in times:
                 times[f"{mode} {size}"] = _time(mode, size, module, data, members, plan)
+        if mode == "native" and _least(times, [mode]) * member_steps / 1e6 < WORTH_TRYING_S:
+            break
     best = _best(times, candidates)
-    long = times[f"{best.mode} {best.stack_size}"] * member_steps / 1e6 > WORTH_COMPILING_S
+    long = _least(times, [best.mode]) * member_steps / 1e6 > WORTH_COMPILING_S
     tried = any(name.startswith("compiled") for name in times)
     if long and not tried and best.mode != "native" and _obstacle("compiled", module, data, plan) is None:
         size = _sizes(plan)["compiled"][0]
@@ -132,6 +137,11 @@ def _best(times: Mapping[str, float], allowed: Sequence[str]) -> Choice:
             found, least = Choice(mode, int(size)), times[name]
     assert found is not None
     return found
+
+
+def _least(times: Mapping[str, float], modes: Sequence[str]) -> float:
+    """Microseconds a member-step of the fastest of some modes."""
+    return min(time for name, time in times.items() if name.split()[0] in modes)
 
 
 def _time(mode: str, size: int, module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> float:
