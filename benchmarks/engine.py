@@ -3,6 +3,7 @@
 ``training`` needs torch and numpy alone; the rest needs the whole lab.
 """
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -100,17 +101,20 @@ def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", p
 def _further(seconds: Callable[[int], float], epochs: int, work: float) -> Measure:
     """The time of ``epochs`` epochs after the first one.
 
-    Set-up and first epoch are timed thrice and the least is taken off: what disturbs them
-    can't make the others look fast.
+    Set-up and first epoch are timed thrice, and again with each measurement; the median of
+    them all is taken off. Timed at the start alone they would make one process look faster
+    than another of the same program for as long as both live, by up to a tenth.
 
     Args:
         seconds: of a training of so many epochs.
         work: of an epoch.
     """
-    first = min(seconds(1) for _ in range(3))
+    firsts = [seconds(1) for _ in range(3)]
 
     def measure() -> tuple[float, float]:
-        return seconds(epochs + 1) - first, epochs * work
+        whole = seconds(epochs + 1)
+        firsts.append(seconds(1))
+        return whole - statistics.median(firsts), epochs * work
 
     measure()
     return measure
