@@ -1,6 +1,7 @@
 """Which failures pass by themselves: as real servers, databases and files raise them."""
 
 import errno
+import gc
 import os
 import socket
 import sqlite3
@@ -225,6 +226,8 @@ def test_what_is_asked_before_a_store_is_read(server, given):
     assert f"no MLflow server answers at http://someone:***@127.0.0.1:{port} (" in str(error)
     if not status:
         assert reason_of(error) == "connection refused"
+    del error
+    gc.collect()  # warns of a connection that was left open
 
 
 def outage(port, lines, *more):

@@ -126,7 +126,10 @@ def _check_server(uri: str) -> None:
     try:
         urlopen(request, timeout=10).close()
     except (OSError, HTTPException) as error:
-        status = error.code if isinstance(error, HTTPError) else None
+        status = None
+        if isinstance(error, HTTPError):
+            status = error.code
+            error.close()  # it is the answer, with its connection
         if status in (401, 403):
             return  # one that wants to know who asks, as MLflow's client will tell
         reason = getattr(error, "reason", error)
