@@ -85,7 +85,7 @@ test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; scr
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
 test-faults: $(READY) ## inject faults and bad input (minutes)
-	@$(BIN)/pytest -rP tests/faults $(ARGS)
+	@$(BIN)/pytest -rP -p no:logging tests/faults $(ARGS)
 
 CLUSTER := $(VENV)/.cluster
 DAEMONS := slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core postgresql
