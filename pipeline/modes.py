@@ -110,10 +110,10 @@ def _measured(
         for size in _sizes(plan)[mode]:
             if f"{mode} {size}" not in times:
                 times[f"{mode} {size}"] = _time(mode, size, module, data, members, plan)
-        if mode == "native" and _least(times, [mode]) * member_steps / 1e6 < WORTH_TRYING_S:
+        if mode == "native" and _least(times, mode) * member_steps / 1e6 < WORTH_TRYING_S:
             break
     best = _best(times, candidates)
-    long = _least(times, [best.mode]) * member_steps / 1e6 > WORTH_COMPILING_S
+    long = _least(times, best.mode) * member_steps / 1e6 > WORTH_COMPILING_S
     tried = any(name.startswith("compiled") for name in times)
     if long and not tried and best.mode != "native" and _obstacle("compiled", module, data, plan) is None:
         size = _sizes(plan)["compiled"][0]
@@ -139,9 +139,9 @@ def _best(times: Mapping[str, float], allowed: Sequence[str]) -> Choice:
     return found
 
 
-def _least(times: Mapping[str, float], modes: Sequence[str]) -> float:
-    """Microseconds a member-step of the fastest of some modes."""
-    return min(time for name, time in times.items() if name.split()[0] in modes)
+def _least(times: Mapping[str, float], mode: str) -> float:
+    """Microseconds a member-step of a mode, at the size of stack that suits it best."""
+    return min(time for name, time in times.items() if name.split()[0] == mode)
 
 
 def _time(mode: str, size: int, module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> float:

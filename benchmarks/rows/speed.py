@@ -19,7 +19,7 @@ __all__ = ["GPU_GROUPS", "GROUPS"]
 ROUNDS = 7
 MANY_ROUNDS = 31  # of a small difference between two large times
 AUTO_ROUNDS = 15  # of what is often the same program on both sides
-SGEMM = "sgemm is torch's product of matrices of side 1,024; above 1 where its BLAS leaves the widest vectors unused"
+SGEMM = "sgemm is torch's product of matrices of side 1,024; above 1 where the kernels outdo its BLAS"
 LAB, EAGER, COMPILED = "lab", "(a)", "(b)"
 
 
