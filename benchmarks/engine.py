@@ -69,12 +69,13 @@ def training(shape: Shape, data: Arrays, device: str, execution: str = "auto", p
     dataset = _dataset(data, device)
     module = getattr(models, name)(dataset.input_shape, dataset.n_classes, **arguments)
     init = InitSpec("glorot_normal", 1.0, "constant", 0.0, {}, {})
-    members = [Member(seed, init, LR) for seed in range(shape.gpu_members if device == "cuda" else shape.members)]
+    members = [Member(seed, init, LR) for seed in range(shape.members if device == "cpu" else shape.gpu_members)]
     plan = Plan(
         batch_size=shape.batch,
         optimizer=OptimizerSpec("sgd", MOMENTUM),
         device=device,
         probes=tuple(preset("standard")) if probes else (),
+        slots=0 if device == "cpu" else len(members),
     )
     steps = len(data.x_train) // shape.batch
     chosen = choose(execution, module, dataset, members[:1], plan, float(TRAININGS * steps))

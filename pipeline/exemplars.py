@@ -16,11 +16,11 @@ from torch.func import functional_call
 
 from pipeline.config import Config, with_values
 from pipeline.dataset import Dataset
+from pipeline.device import reproducible
 from pipeline.layers import Recorder, trace_layers
 from pipeline.observe import probe_batch
 from pipeline.records import MemberRecord
 from pipeline.runner import Job, Structure, drawn, setup
-from pipeline.stack import one_thread
 
 __all__ = ["EXEMPLARS", "Exemplar", "exemplar_jobs", "exemplars_of", "from_bytes", "to_bytes"]
 
@@ -68,7 +68,7 @@ def exemplars_of(jobs: Sequence[Job], records: Sequence[MemberRecord], data: Dat
         if record.state is None or member.start is None:
             continue
         trained = {key: torch.from_numpy(value) for key, value in record.state.items()}
-        with one_thread():
+        with reproducible():
             before, after = (_first_layer(job, data, state) for state in (member.start, trained))
         if before is not None and after is not None:
             weights, alike = zip(before, after, strict=True)

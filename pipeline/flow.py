@@ -19,13 +19,13 @@ from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
 from pipeline.parts import choice_of
+from pipeline.paused import Paused
 from pipeline.pool import POLL_S, Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.rounds import Leg, Outcome, run_round
 from pipeline.runner import Job, verdicts
 from pipeline.search import Asked, FinishedTrial, Search, Stop, stops_of
 from pipeline.seeds import replicate_seeds
-from pipeline.train import Paused
 from pipeline.verdict import typical
 
 __all__ = ["Flow", "Modes", "train_again"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
+from pipeline.device import free_gb
 from pipeline.free import free_bytes
 from pipeline.plan import Plan
 
@@ -19,9 +20,7 @@ SIGNALS = 4
 
 def available_gb(device: str) -> float:
     """Memory that may be taken, in units of 10^9 bytes: of the GPU, or of this machine or container."""
-    if device != "cpu":
-        return torch.cuda.mem_get_info()[0] / 1e9
-    return free_bytes() / 1e9
+    return free_bytes() / 1e9 if device == "cpu" else free_gb(device)
 
 
 def member_bytes(module: nn.Module, data: Dataset, plan: Plan) -> int:

@@ -6,6 +6,7 @@ batch, optimiser and machine: ``execution.json`` in the cache folder.
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from filelock import FileLock
 from torch import nn
 
 from pipeline.dataset import Dataset
+from pipeline.device import device_name, reproducible
 from pipeline.errors import UsageError
 from pipeline.execution import MODES, obstacle
+from pipeline.free import is_out_of_memory
 from pipeline.native import NoCompilerError, cache_folder, machine
 from pipeline.plan import Member, Plan
-from pipeline.stack import one_thread
 from pipeline.train import Training, stacks_of
 
 __all__ = ["Choice", "choose", "notes"]
@@ -30,7 +32,6 @@ __all__ = ["Choice", "choose", "notes"]
 MARGIN = 0.95
 # Members of the stacks that are tried, of the modes in which they share one.
 SIZES = {"native": (64,), "compiled": (32,), "stacked": (8, 32), "loop": (1,)}
-GPU_SIZES = SIZES | {"compiled": (256,), "stacked": (64, 256)}
 TRIAL_STEPS = 8
 REPEATS = 3
 # The modes of torch's take a second or two to be tried, most of it for modules that nothing else imports, and have not
@@ -78,7 +79,7 @@ def choose(
     candidates = [
         mode for mode in MODES if mode not in ("compiled", forced) and _obstacle(mode, module, data, plan) is None
     ]
-    with one_thread():
+    with reproducible():
         return _measured(candidates, module, data, members, plan, member_steps)
 
 
@@ -109,7 +110,7 @@ def _measured(
     for mode in candidates:
         for size in _sizes(plan)[mode]:
             if f"{mode} {size}" not in times:
-                times[f"{mode} {size}"] = _time(mode, size, module, data, members, plan)
+                times[f"{mode} {size}"] = _fitting_time(mode, size, module, data, members, plan)
         if mode == "native" and _least(times, mode) * member_steps / 1e6 < WORTH_TRYING_S:
             break
     best = _best(times, candidates)
@@ -117,14 +118,16 @@ def _measured(
     tried = any(name.startswith("compiled") for name in times)
     if long and not tried and best.mode != "native" and _obstacle("compiled", module, data, plan) is None:
         size = _sizes(plan)["compiled"][0]
-        times[f"compiled {size}"] = _time("compiled", size, module, data, members, plan)
+        times[f"compiled {size}"] = _fitting_time("compiled", size, module, data, members, plan)
     if times != known:
-        _write(key, described | {"us_per_member_step": {name: round(t, 2) for name, t in times.items()}})
+        found = {name: round(time, 2) for name, time in times.items() if math.isfinite(time)}
+        _write(key, described | {"us_per_member_step": found})
     return _best(times, [*candidates, "compiled"])
 
 
 def _sizes(plan: Plan) -> dict[str, tuple[int, ...]]:
-    return SIZES if plan.device == "cpu" else GPU_SIZES
+    """Of a stack, for each mode; that of a GPU is the plan's."""
+    return SIZES | {"compiled": (plan.slots,), "stacked": (plan.slots,)} if plan.slots else SIZES
 
 
 def _best(times: Mapping[str, float], allowed: Sequence[str]) -> Choice:
@@ -142,6 +145,16 @@ def _best(times: Mapping[str, float], allowed: Sequence[str]) -> Choice:
 def _least(times: Mapping[str, float], mode: str) -> float:
     """Microseconds a member-step of a mode, at the size of stack that suits it best."""
     return min(time for name, time in times.items() if name.split()[0] == mode)
+
+
+def _fitting_time(*what: Any) -> float:
+    """``_time``; infinite for a stack that doesn't fit into memory."""
+    try:
+        return _time(*what)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    return math.inf
 
 
 def _time(mode: str, size: int, module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> float:
@@ -168,7 +181,7 @@ def _described(module: nn.Module, data: Dataset, plan: Plan) -> tuple[str, dict[
         "input_shape": list(data.input_shape),
         "batch_size": plan.batch_size,
         "dtype": plan.dtype,
-        "device": plan.device if plan.device == "cpu" else torch.cuda.get_device_name(),
+        "device": device_name(plan.device),
         "optimizer": plan.optimizer.name,
         "torch": torch.__version__,
         "machine": next((line.split(":")[1].strip() for line in machine().splitlines() if ":" in line), ""),

@@ -241,7 +241,7 @@ def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) ->
     Returns:
         Of all weights together, and of each layer by its name.
     """
-    none = torch.zeros(len(stack), dtype=torch.float64)
+    none = torch.zeros(len(stack), dtype=torch.float64, device=stack.device)
     squares = {layer.name: (none, none) for layer in layers}
     squares |= {layer.name: _squares(stack, updates, layer) for layer in layers if layer.weight in updates}
     moved, before = (
@@ -255,7 +255,7 @@ def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, T
     change, weight = updates[layer.weight], stack.parameters[layer.weight]
     if stack.native:
         return kernels.sums_of_change(change, weight)
-    update, after = (t[: len(stack)].detach().flatten(1).cpu().to(torch.float64) for t in (change, weight))
+    update, after = (t[: len(stack)].detach().flatten(1).to(torch.float64) for t in (change, weight))
     return update.square().sum(1), (after - update).square().sum(1)
 
 

@@ -8,19 +8,23 @@ from typing import Any
 
 from pipeline.children import cores
 from pipeline.config import Config
+from pipeline.device import resolve_device
 from pipeline.errors import RunError
 from pipeline.free import is_out_of_memory
 from pipeline.memory import available_gb, member_bytes
 from pipeline.modes import Choice, choose, notes
+from pipeline.paused import Paused
 from pipeline.plan import Member
 from pipeline.records import MemberRecord
 from pipeline.runner import Job, Structure, member_of, setup
-from pipeline.train import Paused, Training, stacks_of
+from pipeline.train import Training, stacks_of
 
 __all__ = ["Part", "Trainer", "choice_of", "train_part", "workers_of"]
 
 # Of the memory that is free, what stacks may take if trainer.max_memory_gb doesn't say.
 SHARE_OF_MEMORY = 0.5
+# Of a stack on a GPU.
+MOST_SLOTS = 512
 
 
 class Part:
@@ -56,12 +60,16 @@ def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb:
     config = of.config
     steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
     work = steps * config.search.n_trials * config.search.replicates
+    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
+    fitting = max(1, int(room / member_bytes(module, data, plan)))
+    if plan.device != "cpu":
+        while size is not None and size > fitting:
+            size = -(-size // 2)
+        plan = replace(plan, slots=size or 1)
     found = choose(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
     if kept and found.mode != forced:
         raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
-    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
-    fitting = int(room / member_bytes(module, data, plan))
-    return replace(found, stack_size=max(1, min(size or found.stack_size, fitting)))
+    return found if plan.slots else replace(found, stack_size=min(size or found.stack_size, fitting))
 
 
 def choice_of(job: Job, kept: str | None = None) -> Choice:
@@ -76,13 +84,27 @@ def choice_of(job: Job, kept: str | None = None) -> Choice:
     """
     trainer = job.config.trainer
     forced, workers = kept or trainer.execution, workers_of(job.config)
+    size = trainer.stack_size or (_slots(job.config) if _on_gpu(job.config) else None)
     with _choosing:
-        return _choice(Structure.of(job), forced, bool(kept), trainer.stack_size, trainer.max_memory_gb, workers)
+        return _choice(Structure.of(job), forced, bool(kept), size, trainer.max_memory_gb, workers)
 
 
 def workers_of(config: Config) -> int:
-    """Cores that train: ``trainer.workers``, or all."""
-    return config.trainer.workers or cores()
+    """Cores that train: ``trainer.workers``, or all. A GPU is kept busy by one, whose stacks are larger for it."""
+    return config.trainer.workers or (1 if _on_gpu(config) else cores())
+
+
+def _on_gpu(config: Config) -> bool:
+    return resolve_device(config.device) != "cpu"
+
+
+def _slots(config: Config) -> int:
+    """Members of each stack on a GPU: by the configuration alone, as their bits depend on it.
+
+    What ``Flow`` gives a worker at once, up to a power of two.
+    """
+    at_once = config.search.replicates * -(-config.search.batch // 2)
+    return min(MOST_SLOTS, 1 << (at_once - 1).bit_length())
 
 
 # Of structures whose stacks didn't fit into memory: how many members do. Of this process.
@@ -106,7 +128,9 @@ class Trainer:
         Where memory runs out, the stack is halved, and so are later ones of its structure.
         """
         structure = part.jobs[0].structure
-        size = min(_smaller.get(structure, len(part.jobs)), len(part.jobs))
+        # A GPU's stacks are filled up, so that fewer members don't make one smaller.
+        whole = part.choice.stack_size if _on_gpu(part.jobs[0].config) else len(part.jobs)
+        size = min(_smaller.get(structure, whole), whole)
         try:
             return self._train(part, size)
         except Exception as error:
@@ -120,7 +144,9 @@ class Trainer:
 
     def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
         data, module, plan = setup(Structure.of(part.jobs[0]))
-        plan = replace(plan, execution=part.choice.mode, keep_state=any(job.keep_state for job in part.jobs))
+        keep_state = any(job.keep_state for job in part.jobs)
+        slots = 0 if plan.device == "cpu" else size
+        plan = replace(plan, execution=part.choice.mode, slots=slots, keep_state=keep_state)
         if not any(job.probed for job in part.jobs):
             plan = replace(plan, probes=())
         found: list[Any] = []
@@ -133,7 +159,7 @@ class Trainer:
 
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
             training = Training(module, data, start, plan)
-            training.run(part.until, partial(after_epoch, len(training.members)), self.check)
+            training.run(part.until, partial(after_epoch, training.count), self.check)
             found += training.finish() if part.last else training.pause().single()
         return found
 

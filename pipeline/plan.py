@@ -42,6 +42,9 @@ class Plan:
         keep_ties: whether gradients are averaged over the classes of ``pipeline.symmetry``,
             so that round-off breaks no tie; for MLPs only.
         execution: one of ``pipeline.execution.MODES``.
+        slots: members of every stack on a GPU, which fills them up with copies of the first: its libraries
+            choose their algorithms by the size of a stack, and another algorithm has other bits. 0: as many as there
+            are, as on a CPU, where bits don't depend on it.
     """
 
     epochs: int = 20
@@ -55,6 +58,7 @@ class Plan:
     keep_state: bool = False
     keep_ties: bool = False
     execution: str = "stacked"
+    slots: int = 0
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
+from pipeline.device import reproducible
 from pipeline.forks import Fork, can_fork
 from pipeline.modes import notes
 from pipeline.parts import Part, Trainer, choice_of, train_part, workers_of
 from pipeline.records import MemberRecord
 from pipeline.runner import Job, by_structure
-from pipeline.stack import one_thread
 
 __all__ = ["POLL_S", "Pool", "finished", "run_jobs"]
 
@@ -82,7 +82,7 @@ class Pool:
 def _answer(call: Callable[[Trainer], Any], progress: Callable[[float], None]) -> tuple[Any, list[str]]:
     """In a process of its own: what the call gives, and the notes that were taken."""
     notes.clear()
-    with one_thread():
+    with reproducible():
         return call(Trainer(progress, lambda: None)), list(notes)
 
 
@@ -109,7 +109,7 @@ def run_jobs(
     parts = list(_parts(jobs, workers_of(jobs[0].config), kept, until))
     forked = len(parts) > 1 and all(part.choice.mode == "native" for _, part in parts)
     done = [0.0] * len(parts)
-    with one_thread(), Pool(workers_of(jobs[0].config), forked) as pool:
+    with reproducible(), Pool(workers_of(jobs[0].config), forked) as pool:
         futures = {
             pool.submit(partial(train_part, part), partial(done.__setitem__, i)): i for i, (_, part) in enumerate(parts)
         }

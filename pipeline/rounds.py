@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.modes import Choice
 from pipeline.parts import Part, Trainer
+from pipeline.paused import Paused
 from pipeline.records import MemberRecord, Verdict
 from pipeline.runner import Job, drawn, look_ahead, member_of
-from pipeline.train import Paused
 from pipeline.verdict import typical
 
 __all__ = ["Leg", "Outcome", "run_round"]

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.config import Config, SGDConfig, build_model, flatten, plain
 from pipeline.data import SOURCES, Dataset, prepare, read_npz
+from pipeline.device import reproducible, resolve_device
 from pipeline.errors import UsageError, in_one_line
 from pipeline.execution import obstacle
 from pipeline.init import ROLES, InitSpec
@@ -20,7 +21,7 @@ from pipeline.observe import probe_batch
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.records import Verdict
-from pipeline.stack import Stack, one_thread, slot_independent
+from pipeline.stack import Stack, slot_independent
 from pipeline.train import build_stack, with_starts
 from pipeline.verdict import Budget, Signs, judge, read_signs
 
@@ -35,7 +36,6 @@ __all__ = [
     "member_of",
     "network",
     "plan_of",
-    "resolve_device",
     "setup",
     "verdicts",
 ]
@@ -64,6 +64,10 @@ class Job:
     seed: int
     keep_state: bool = field(default=False, kw_only=True)
     probed: bool = field(default=True, kw_only=True)
+
+    def on_cpu(self) -> "Job":
+        """The same network, on the CPU."""
+        return replace(self, config=self.config.model_copy(update={"device": "cpu"}))
 
     @cached_property
     def structure(self) -> str:
@@ -96,11 +100,12 @@ def verdicts(jobs: Sequence[Job]) -> list[Verdict]:
 
 
 def look_ahead(jobs: Sequence[Job], members: Sequence[Member] | None = None) -> list[tuple[Signs, Verdict]]:
-    """The verdict on each job, with the signs that it rests on.
+    """The verdict on each job, with the signs that it rests on: on the CPU, so that it is the same on all machines.
 
     Args:
         members: the networks of the jobs, where they are drawn already.
     """
+    jobs = [job.on_cpu() for job in jobs]
     members = members or drawn(jobs)
     found: dict[int, tuple[Signs, Verdict]] = {}
     for group in by_structure(jobs):
@@ -119,7 +124,7 @@ def _signs(job: Job, members: Sequence[Member]) -> list[Signs]:
     together = [members] if slot_independent(module) else [[member] for member in members]
     x, y = probe_batch(data, plan)
     layers = trace_layers(copy.deepcopy(module).to(plan.device, plan.torch_dtype), x[:2])
-    with one_thread():
+    with reproducible():
         stacks = (build_stack(module, part, data, plan) for part in together)
         return [signs for stack in stacks for signs in read_signs(stack, layers, x, y, data.n_classes)]
 
@@ -238,15 +243,6 @@ def plan_of(config: Config) -> Plan:
         probe_points=config.probes.points,
         probe_rows=config.probes.rows,
     )
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` to what is there; ``UsageError`` for a device that isn't."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError.of("device", device, "no CUDA device is available here; use cpu or auto")
-    return device
 
 
 def load_dataset(config: Config) -> Dataset:

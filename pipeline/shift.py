@@ -11,6 +11,7 @@ from pipeline import tracking
 from pipeline.config import Config, masked_override
 from pipeline.console import Failures, note, progress, say
 from pipeline.data import Dataset
+from pipeline.device import reproducible
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
@@ -22,7 +23,6 @@ from pipeline.provenance import command_line
 from pipeline.records import TrialRecord
 from pipeline.runner import Job, check
 from pipeline.search import Asked, Search, check_search, ends_of, inert_axes
-from pipeline.stack import one_thread
 from pipeline.tracking import TrialRun, check_store
 from pipeline.waiting import Watch
 
@@ -103,7 +103,7 @@ class Shift:
             self.announce()
         else:
             say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
-        with one_thread(), self._pool() as pool:
+        with reproducible(), self._pool() as pool:
             search.workers.start()
             if search.done:
                 self.catch_up()  # else the writer begins it: making a fresh store takes seconds

@@ -8,13 +8,12 @@ wherever it sits. Three things make it so, and ``tests/test_stack.py`` checks th
   (sigmoid does): every tensor is a whole number of SIMD blocks, because S times the rows
   of a batch is a multiple of ``ROW_BLOCK``. Where rows alone don't give that, the stack
   is padded with copies of its first member;
-* nothing is split between threads: training runs under ``one_thread``.
+* nothing is split between threads: training runs under ``pipeline.device.reproducible``.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +24,7 @@ from pipeline.activations import ACTIVATIONS
 from pipeline.dropout import Masks, refuse_other_dropout, with_masked_dropout
 from pipeline.native import Found, Sought
 
-__all__ = ["ROW_BLOCK", "Parameters", "Pass", "Stack", "one_thread", "padded_size", "slot_independent"]
+__all__ = ["ROW_BLOCK", "Parameters", "Pass", "Stack", "padded_size", "slot_independent"]
 
 Parameters = dict[str, Tensor]
 
@@ -59,17 +58,6 @@ INDEPENDENT = {
 }
 # Rows of one evaluation pass, a multiple of ROW_BLOCK; bounds its memory.
 EVALUATION_ROWS = 1024
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it, torch computes on one thread, so that no sum is split in two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def slot_independent(module: nn.Module) -> bool:

@@ -6,54 +6,33 @@ each member's own batches, and look again where the schedule says so.
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
+from pipeline.device import reproducible
 from pipeline.execution import Compiled, Execution, Loop, LoopStack, Native, NativeStack, Stacked, State
 from pipeline.init import FitData, initial_parameters
 from pipeline.layers import Layer, trace_layers
 from pipeline.observe import Observer, Seen
 from pipeline.optim import StackedOptimizer
 from pipeline.orders import orders_of
+from pipeline.paused import Paused, filled
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
-from pipeline.stack import Parameters, Stack, one_thread, slot_independent
+from pipeline.stack import Parameters, Stack, slot_independent
 from pipeline.symmetry import Projection
 
-__all__ = ["Paused", "Training", "build_stack", "stacks_of", "train", "with_starts"]
+__all__ = ["Training", "build_stack", "stacks_of", "train", "with_starts"]
 
 # Steps between two chances to end a training.
 LONGEST_STRIDE = 32
+# Of a stack whose members all go through the same algorithms: on how many it is tried that they have their own bits.
+TRIED = 4
 # Of the modes whose stack isn't any.
 KINDS = {"native": NativeStack, "loop": LoopStack}
-
-
-@dataclass(frozen=True)
-class Paused:
-    """Members between two epochs: all that they need to go on, in whatever company.
-
-    Attributes:
-        epoch: how many they have behind them.
-        masks: where the dropout streams of their seeds are.
-    """
-
-    members: Sequence[Member]
-    epoch: int
-    state: State
-    seen: Seen
-    masks: dict[int, Tensor]
-
-    def take(self, chosen: Sequence[int]) -> "Paused":
-        """Some of the members, in their order."""
-        members = [self.members[i] for i in chosen]
-        return Paused(members, self.epoch, self.state.take(chosen), self.seen.take(chosen), self.masks)
-
-    def single(self) -> "list[Paused]":
-        """Each member by itself."""
-        return [self.take([i]) for i in range(len(self.members))]
 
 
 class Training:
@@ -63,6 +42,9 @@ class Training:
         module: the structure; its own parameter values matter only where no scheme applies.
         data: on the plan's device, in the plan's dtype.
         start: members at their start, or paused ones of the same structure, plan and epoch.
+
+    Attributes:
+        count: how many there are; ``members`` may be more, to fill the plan's slots.
     """
 
     def __init__(
@@ -70,7 +52,11 @@ class Training:
     ) -> None:
         paused = [part for part in start if isinstance(part, Paused)]
         self.members = [m for part in paused for m in part.members] or [m for m in start if isinstance(m, Member)]
-        self.data, self.plan = data, plan
+        self.data, self.plan, self.count = data, plan, len(self.members)
+        if plan.slots and _shareable(module, data, self.members, plan):
+            own = self.members if paused else with_starts(self.members, module, data)
+            self.members = _filled(own, plan.slots)
+            paused = filled(paused, plan.slots) if paused else []
         state = State.joined([part.state for part in paused]) if paused else None
         self.epoch = paused[0].epoch if paused else 0
         self.orders = [orders_of(m.seed, len(data.x_train)) for m in self.members]
@@ -116,11 +102,13 @@ class Training:
 
     def pause(self) -> Paused:
         """A copy of what the members need to go on."""
-        return Paused(self.members, self.epoch, self.execution.state(), self.observer.seen, self.stack.masks.states())
+        state, masks = self.execution.state(), self.stack.masks.states()
+        found = Paused(self.members, self.epoch, state, self.observer.seen, masks)
+        return found if self.count == len(self.members) else found.take(range(self.count))
 
     def finish(self) -> list[MemberRecord]:
         """One record a member, in their order."""
-        records = self.observer.finish([m.seed for m in self.members])
+        records = self.observer.finish([m.seed for m in self.members])[: self.count]
         for record in records:
             record.execution = self.plan.execution
         if self.plan.keep_state:
@@ -150,7 +138,7 @@ def train(
         One record a member, in the order of ``members``.
     """
     records = []
-    with one_thread():
+    with reproducible():
         parts = stacks_of(module, data, members, plan)
         for part in parts:
             training = Training(module, data, part, plan)
@@ -165,6 +153,11 @@ def stacks_of(module: nn.Module, data: Dataset, members: Sequence[Member], plan:
     return [[member] for member in members] if alone else [members]
 
 
+def _filled(members: Sequence[Member], slots: int) -> list[Member]:
+    """Members for all slots: after these copies of the first."""
+    return [*members, *[members[0]] * (slots - len(members))]
+
+
 # Of each network: the kinds of stack that were found to give each member the bits it has alone.
 _checked: "weakref.WeakKeyDictionary[nn.Module, dict[object, bool]]" = weakref.WeakKeyDictionary()
 
@@ -174,10 +167,10 @@ def _shareable(module: nn.Module, data: Dataset, members: Sequence[Member], plan
 
     Tried, once for a network and a size, as it depends on functions that a ``forward`` may call.
     """
-    if plan.execution == "loop" or not slot_independent(module):
+    if plan.execution == "loop" or not (plan.slots or slot_independent(module)):
         return False
     known = _checked.setdefault(module, {})
-    key = (len(members), plan.batch_size, plan.dtype, plan.device)
+    key = (plan.slots or len(members), plan.batch_size, plan.dtype, plan.device)
     if key not in known:
         known[key] = _independent(module, members, data, plan)
     return known[key]
@@ -187,12 +180,14 @@ def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, pl
     x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
 
     def gradients(of: Sequence[Member]) -> Parameters:
-        stack = build_stack(module, of, data, plan)
+        stack = build_stack(module, _filled(of, plan.slots), data, plan)
         return stack.gradients(x.expand(stack.size, *x.shape), y.expand(stack.size, -1))[0]
 
+    members = with_starts(members, module, data)
     together = gradients(members)
-    for i, member in enumerate(members):
-        alone = gradients([member])
+    tried = range(0, len(members), -(-len(members) // TRIED) if plan.slots else 1)
+    for i in tried:
+        alone = gradients([members[i]])
         if not all(_same_bits(together[name][i], g[0]) for name, g in alone.items()):
             return False
     return True

@@ -1,11 +1,13 @@
-"""The same code on a GPU; skipped, visibly, where there is none."""
+"""The same code on a GPU; skipped, visibly, where there is none. What of it needs no GPU: test_device.py."""
 
 import pytest
 import torch
+from second_device import CASES, WINE, in_company, trained
 
 from pipeline.config import compose
+from pipeline.device import resolve_device
 from pipeline.pool import run_jobs
-from pipeline.runner import Job, resolve_device
+from pipeline.runner import Job
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 SHORT = ["dataset=wine", "trainer.epochs=3", "trainer.batch_size=32", "model.width=16"]
@@ -16,7 +18,7 @@ def test_auto_takes_what_is_there():
 
 
 @gpu
-@pytest.mark.parametrize("mode", ["auto", "stacked", "loop"])
+@pytest.mark.parametrize("mode", ["auto", "compiled", "stacked", "loop"])
 @pytest.mark.parametrize("probes", ["standard", "full"])
 def test_a_training_on_the_gpu_is_that_on_the_cpu(mode, probes):
     jobs = {
@@ -31,6 +33,21 @@ def test_a_training_on_the_gpu_is_that_on_the_cpu(mode, probes):
 
 
 @gpu
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_has_the_same_bits_in_any_company(case):
+    found = dict(in_company(CASES[case], "cuda"))
+    assert found == dict.fromkeys(found, True)
+
+
+@gpu
+@pytest.mark.parametrize("case", ["plain", "cnn"])
+def test_the_plain_loop_comes_to_about_the_same(case):
+    here, there = (trained(CASES[case], device, "loop") for device in ("cpu", "cuda"))
+    for a, b in zip(here, there, strict=True):
+        assert b.final["val/loss"] == pytest.approx(a.final["val/loss"], rel=1e-2)
+
+
+@gpu
 def test_the_gpu_trains_stacks_of_hundreds():
-    records = run_jobs([Job(compose([*SHORT, "device=cuda", "probes=light"]), seed) for seed in range(300)])
+    records = run_jobs([Job(compose([*WINE, "device=cuda", "search.batch=200"]), seed) for seed in range(300)])
     assert len({record.final["train/loss"] for record in records}) == 300

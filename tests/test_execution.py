@@ -10,14 +10,15 @@ from torch import nn
 
 from pipeline.activations import ACTIVATIONS
 from pipeline.dataset import Dataset
+from pipeline.device import reproducible
 from pipeline.init import InitSpec, initial_parameters
 from pipeline.models import CNN, MLP
 from pipeline.native import KINDS, MLPKernel
 from pipeline.optim import OPTIMIZERS, OptimizerSpec
+from pipeline.paused import Paused
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES
-from pipeline.stack import one_thread
-from pipeline.train import Paused, Training, train
+from pipeline.train import Training, train
 
 PLAN = Plan(epochs=3, batch_size=16, optimizer=OptimizerSpec("adam"), probes=tuple(PROBES), keep_state=True)
 SPECS = [
@@ -169,7 +170,7 @@ def test_neither_company_nor_pauses_change_a_bit(mode, network, wine64, digits):
     for order in ([2], [3, 1], [1, 1, 0]):
         records = train(module, data, [MEMBERS[i] for i in order], plan)
         assert all(equal(r, everyone[i]) for i, r in zip(order, records, strict=True)), order
-    with one_thread():
+    with reproducible():
         if mode == "loop":
             parts = [Training(module, data, [m], plan) for m in MEMBERS]
         else:

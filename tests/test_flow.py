@@ -6,11 +6,11 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pipeline.config import compose
+from pipeline.device import reproducible
 from pipeline.errors import UsageError
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.pool import Pool
 from pipeline.search import Search
-from pipeline.stack import one_thread
 
 FLOW = [
     "trainer.epochs=10",
@@ -29,7 +29,7 @@ def run(folder, *overrides):
     search = Search(compose([*FLOW, f"tracking.dir={folder}", "study.name=flow", *overrides]))
     told = {}
     try:
-        with one_thread(), Pool(search.config.trainer.workers or 2) as pool:
+        with reproducible(), Pool(search.config.trainer.workers or 2) as pool:
             Flow(
                 search,
                 Modes(search),
@@ -97,7 +97,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(preflight, tmp_path)
             if len(count) == limit:
                 raise StopError
 
-        with one_thread(), Pool(2) as pool, pytest.raises(StopError):
+        with reproducible(), Pool(2) as pool, pytest.raises(StopError):
             Flow(search, Modes(search), pool, stop, lambda _: None).run()
         search.abandon()
         search.close()

@@ -9,13 +9,14 @@ from networks import fit_data, looked
 
 from pipeline import native
 from pipeline.activations import ACTIVATIONS
+from pipeline.device import reproducible
 from pipeline.execution import NativeStack
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.layers import trace_layers
 from pipeline.models import MLP
 from pipeline.probes import PROBES, measure, needs_signals, snapshot_of, take_snapshot
 from pipeline.probes.look import sought
-from pipeline.stack import Pass, one_thread
+from pipeline.stack import Pass
 from pipeline.ties import _equal
 
 SPECS = [InitSpec(w, s, b, 0.3) for w in sorted(WEIGHTS) for b in sorted(BIASES)[:2] for s in (0.5, 3.0)]
@@ -39,7 +40,7 @@ def starts(activation: str, width: int) -> list[dict[str, torch.Tensor]]:
 def test_probes_by_kernels_are_those_of_torch(activation, width, wine64):
     """Of one and the same pass."""
     stack, layers = native_stack(activation, width, starts(activation, width))
-    with one_thread():
+    with reproducible():
         wanted = [sought(layer.activation, 64) for layer in layers if layer.hidden]
         passed = stack.passed(wine64.x_train[:64].float(), wine64.y_train[:64], wanted)
         plain = Pass(passed.gradients, passed.signals)
@@ -144,7 +145,7 @@ def test_values_are_the_same_to_the_last_bit_whatever_shares_the_stack(activatio
         stack, layers = native_stack(activation, width, chosen)
         return measure(take_snapshot(stack, layers, x, y, jacobian=True), tuple(PROBES)).values
 
-    with one_thread():
+    with reproducible():
         together = values(states)
         for i, state in enumerate(states):
             torch.testing.assert_close(values([state])[:, 0], together[:, i], rtol=0, atol=0, equal_nan=True)

@@ -11,6 +11,7 @@ import torch
 
 from pipeline import parts
 from pipeline.config import compose
+from pipeline.device import reproducible
 from pipeline.errors import RunError
 from pipeline.free import is_out_of_memory
 from pipeline.memory import available_gb, member_bytes
@@ -18,7 +19,6 @@ from pipeline.modes import notes
 from pipeline.parts import Part, Trainer, train_part
 from pipeline.pool import Pool, run_jobs
 from pipeline.runner import Job, Structure, setup
-from pipeline.stack import one_thread
 
 SHORT = ["dataset=wine", "trainer.epochs=2", "trainer.batch_size=32", "model.width=9"]
 
@@ -60,7 +60,7 @@ def test_progress_is_told_on_the_calling_thread_and_grows():
 
 def test_leaving_the_pool_ends_what_runs():
     part, done = Part(jobs("trainer.epochs=1000000", seeds=1), 1_000_000), [0.0]
-    with one_thread(), Pool(1) as running:
+    with reproducible(), Pool(1) as running:
         future = running.submit(partial(train_part, part), partial(done.__setitem__, 0))
         while not done[0]:
             time.sleep(0.01)
@@ -72,7 +72,7 @@ def test_stacks_are_halved_until_they_fit(monkeypatch):
     """Memory that runs out as torch and Python say it, at every stack of more than one."""
     monkeypatch.setattr(parts, "_smaller", {})
     part = Part(jobs(seeds=4), 2)
-    with one_thread():
+    with reproducible():
         trainer = Trainer(lambda _: None, lambda: None)
         train, sizes = trainer._train, []
 

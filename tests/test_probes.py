@@ -10,6 +10,7 @@ from networks import NETWORKS, build
 from torch import nn
 
 from pipeline.activations import ACTIVATIONS
+from pipeline.device import reproducible
 from pipeline.init import InitSpec, initial_parameters
 from pipeline.layers import trace_layers
 from pipeline.models import MLP
@@ -23,7 +24,7 @@ from pipeline.probes import (
     measure,
     take_snapshot,
 )
-from pipeline.stack import Stack, one_thread, slot_independent
+from pipeline.stack import Stack, slot_independent
 
 
 def state(weight, bias=None, z=None, a=None, activation="tanh", gradient=None, **others) -> LayerState:
@@ -193,7 +194,7 @@ def test_a_diverged_member_measures_nan_and_spoils_nobody(wine64):
     both = Stack(module, starts, torch.float64, 64)
     layers = trace_layers(module.double(), wine64.x_train[:2])
     x, y = wine64.x_train[:32], wine64.y_train[:32]
-    with one_thread():
+    with reproducible():
         found, expected = (measure(take_snapshot(s, layers, x, y), tuple(PROBES)).network for s in (both, alone))
     for name, values in found.items():
         assert math.isnan(float(values[0])), name
@@ -208,7 +209,7 @@ def test_values_are_the_same_to_the_last_bit_whatever_shares_the_stack(name, row
     layers = trace_layers(module, x[:2])
     specs = [InitSpec(w, s) for w in ("he_normal", "tied", "orthogonal", "row_tied") for s in (0.3, 2.0)]
     starts = [initial_parameters(module, spec, seed) for seed, spec in enumerate(specs)]
-    with one_thread():
+    with reproducible():
         together, *alone = (
             measure(
                 take_snapshot(Stack(module, states, torch.float32, 64), layers, x, y, jacobian=True), tuple(PROBES)

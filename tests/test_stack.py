@@ -9,10 +9,11 @@ import torch
 from networks import NETWORKS, UNSTABLE, build, fit_data
 from torch import nn
 
+from pipeline.device import reproducible
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.models import MLP
 from pipeline.optim import OPTIMIZERS, OptimizerSpec, StackedOptimizer
-from pipeline.stack import ROW_BLOCK, Stack, one_thread, padded_size
+from pipeline.stack import ROW_BLOCK, Stack, padded_size
 
 FEATURES, CLASSES, ROWS = 13, 3, 16
 SPECS = [
@@ -34,7 +35,7 @@ def batches(seed: int, steps: int, dtype=torch.float64):
 
 def train_stacked(module, members, per_member, optimizer, lr, decay, dtype=torch.float64):
     """Trains members on their own batches; returns the stack."""
-    with one_thread():
+    with reproducible():
         stack = Stack(module, members, dtype, ROWS)
         pad = stack.size - len(members)
         steps = StackedOptimizer(stack.parameters, optimizer, [*lr, *[lr[0]] * pad], [*decay, *[decay[0]] * pad])

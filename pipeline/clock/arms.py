@@ -62,7 +62,7 @@ def run_arms(module: nn.Module, data: Dataset, member: Member, plan: Plan) -> di
     Args:
         module: an MLP (``pipeline.symmetry.is_chain``), with or without dropout.
         data: in any dtype; each arm casts it to its own.
-        plan: the arm "configured" is this plan; the others change one thing each.
+        plan: the arm "configured" is this plan, on the CPU; the others change one thing each.
 
     Returns:
         One record an arm, under the names in ``ARMS`` and in their order.
@@ -73,7 +73,8 @@ def run_arms(module: nn.Module, data: Dataset, member: Member, plan: Plan) -> di
     start = {name: p.to(torch.float32).to(torch.float64) for name, p in given.items()}
     bare = without_dropout(module)
     rows = len(data.x_train)
-    base = replace(plan, probes=WIDTHS, probe_points=2, keep_state=False)
+    # A GPU adds in no fixed order where ties are kept, and has nothing to gain with single networks.
+    base = replace(plan, device="cpu", probes=WIDTHS, probe_points=2, keep_state=False)
     f64 = replace(base, dtype="float64")
     steps = plan.epochs * (rows // plan.batch_size)
     # A whole number of blocks, so that the full batch needs no padding.

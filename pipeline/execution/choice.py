@@ -1,5 +1,7 @@
 """Which modes can train a network at all, and why not."""
 
+import importlib.util
+
 import torch
 from torch import nn
 
@@ -23,8 +25,12 @@ def obstacle(mode: str, module: nn.Module, sample: torch.Tensor, dtype: str, dev
     if mode == "native":
         return _native(module, sample, dtype, device)
     if mode == "compiled":
-        if device == "cpu" and compiler() is None:
+        if compiler() is None:
             raise NoCompilerError("no C++ compiler found (set CXX, or install g++)")
+        if device != "cpu":
+            if importlib.util.find_spec("triton") is None:
+                raise NoCompilerError("torch compiles for GPUs by triton, which isn't installed")
+            return None
         return None if slot_independent(module) else "its layers can't share a stack without changing each other's bits"
     return None
 

@@ -74,15 +74,14 @@ class Loop(Execution):
 
     def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:  # noqa: ARG002
         steps = rows.shape[1]
-        loss = torch.empty(1, steps, dtype=self.stack.dtype)
-        hits = torch.empty(1, steps, dtype=torch.int64)
-        before = None
+        before, taken = None, []
         for i, batch in enumerate(rows[0].to(x.device)):
             if keep and i == steps - 1:
                 before = {name: p.detach().clone() for name, p in self.moved.items()}
-            loss[0, i], hits[0, i] = self._step(x[batch], y[batch])
+            taken.append(self._step(x[batch], y[batch]))
         self.optimizer.steps += steps
         updates = {n: (self.moved[n].detach() - p)[None] for n, p in before.items()} if before else None
+        loss, hits = (torch.stack(numbers)[None].cpu() for numbers in zip(*taken, strict=True))
         return Steps(loss, hits, updates)
 
     def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

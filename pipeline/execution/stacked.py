@@ -30,16 +30,14 @@ class Stacked(Execution):
         self.ties = ties
 
     def advance(self, x: Tensor, y: Tensor, rows: Tensor, *, keep: bool = False, watch: Sequence[Ties] = ()) -> Steps:  # noqa: ARG002
-        loss = torch.empty(rows.shape[:2], dtype=self.stack.dtype)
-        hits = torch.empty(rows.shape[:2], dtype=torch.int64)
+        losses, hits = [], []  # on the device until the last step, as a GPU stops where its numbers are looked at
         count, updates = len(self.stack), None
         rows = self.stack.filled(rows.to(x.device))
         for i in range(rows.shape[1]):
-            labels = y[rows[:, i]]
-            updates, of, logits = self._step(x, y, rows[:, i])
-            loss[:, i] = of[:count].detach().cpu()
-            hits[:, i] = (logits[:count].argmax(-1) == labels[:count]).sum(-1).cpu()
-        return Steps(loss, hits, updates if keep else None)
+            updates, loss, logits = self._step(x, y, rows[:, i])
+            losses.append(loss[:count].detach())
+            hits.append((logits[:count].argmax(-1) == y[rows[:count, i]]).sum(-1))
+        return Steps(torch.stack(losses, 1).cpu(), torch.stack(hits, 1).cpu(), updates if keep else None)
 
     def _step(self, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Parameters, Tensor, Tensor]:
         """Updates, losses and logits."""
@@ -100,7 +98,8 @@ def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
 
     with warnings.catch_warnings():  # of what the compiler itself imports
         warnings.simplefilter("ignore")
-        compiled = torch.compile(step, dynamic=False)
+        # For a GPU the compiler would try several orders of a sum and keep the fastest, another one each time.
+        compiled = torch.compile(step, dynamic=False, options={"deterministic": stack.device.type != "cpu"})
 
     def program(*args: Any) -> Any:
         module.train()

@@ -16,6 +16,7 @@ __all__ = [
     "count_above",
     "elementwise",
     "norms",
+    "on_cpu",
     "quotient",
     "scaled",
     "singular_values",
@@ -59,6 +60,11 @@ def elementwise(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
     return function(blocks)[:, : flat.shape[1]].reshape(values.shape)
 
 
+def on_cpu(decomposition: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+    """``decomposition`` of small matrices, which GPUs take one after the other and to other bits in other company."""
+    return decomposition(matrices.cpu()).to(matrices.device)
+
+
 def norms(tensors: Tensor) -> Tensor:
     """Of each member's tensor ``(S, ...)``, in float64. Scaled before squaring: a gradient of 1e-200 is one."""
     flat = tensors.flatten(1).to(torch.float64)
@@ -90,7 +96,7 @@ def singular_values(matrix: Tensor) -> Tensor:
     """
     matrix = scaled(matrix.to(torch.float64))
     wide = matrix if matrix.shape[1] <= matrix.shape[2] else matrix.mT
-    squares = torch.linalg.eigvalsh(wide @ wide.mT)
+    squares = on_cpu(torch.linalg.eigvalsh, wide @ wide.mT)
     floor = wide.shape[1] * torch.finfo(torch.float64).eps * squares[:, -1:]
     return torch.where(squares > floor, squares, 0.0).sqrt()
 

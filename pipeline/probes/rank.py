@@ -6,7 +6,7 @@ Each is divided by the largest value it can have, so that 1 means "as many as th
 import torch
 from torch import Tensor
 
-from pipeline.probes.numeric import centred, elementwise, quotient, scaled
+from pipeline.probes.numeric import centred, elementwise, on_cpu, quotient, scaled
 from pipeline.probes.registry import About, Cost, Pool, layer_probe
 from pipeline.probes.state import LayerState
 
@@ -71,7 +71,7 @@ def stable_rank(layer: LayerState) -> Tensor:
 )
 def srank(layer: LayerState) -> Tensor:
     assert layer.a is not None
-    values: Tensor = torch.linalg.svdvals(scaled(layer.a.to(torch.float64)))
+    values: Tensor = on_cpu(torch.linalg.svdvals, scaled(layer.a.to(torch.float64)))
     total = values.sum(-1, keepdim=True)
     # Round-off must not push a sum that reaches the share exactly below it.
     short = values.cumsum(-1) < (1 - SRANK_DELTA) * total * (1 - 1e-12)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.probes.numeric import centred, elementwise, norms, quotient
+from pipeline.probes.numeric import centred, elementwise, norms, on_cpu, quotient
 from pipeline.probes.registry import About, Cost, Need, Pool, layer_probe, network_probe
 from pipeline.probes.state import LayerState, Snapshot
 
@@ -115,7 +115,7 @@ def _jacobian_values(snapshot: Snapshot) -> Tensor | None:
     largest = jacobian.abs().amax((2, 3), keepdim=True)
     usable = largest.isfinite() & (largest > 0)
     scale = torch.where(usable, largest, 1.0).to(torch.float64)
-    values = torch.linalg.svdvals(torch.where(usable, jacobian, 0.0).to(torch.float64) / scale)
+    values = on_cpu(torch.linalg.svdvals, torch.where(usable, jacobian, 0.0).to(torch.float64) / scale)
     # What is below the precision of the Jacobian's entries is 0.
     floor = torch.finfo(jacobian.dtype).eps * max(jacobian.shape[2:]) * values[..., :1]
     values = torch.where(values > floor, values, 0.0) * scale[..., 0]
