@@ -84,8 +84,17 @@ $(E2E): $(READY) requirements-e2e.lock
 test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; screenshots in e2e-screenshots/)
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
+FAULTS := $(BIN)/pytest -rP -p no:logging
+# What may run beside anything, as no time is measured in it.
+REFUSALS := $(addprefix tests/faults/,$(addsuffix .py,test_broken_configurations test_broken_data test_passwords test_registration))
+
 test-faults: $(READY) ## inject faults and bad input (minutes)
-	@$(BIN)/pytest -rP -p no:logging tests/faults $(ARGS)
+ifeq ($(ARGS),)
+	@$(FAULTS) -n auto $(REFUSALS)
+	@$(FAULTS) tests/faults $(addprefix --ignore=,$(REFUSALS))
+else
+	@$(FAULTS) tests/faults $(ARGS)
+endif
 
 CLUSTER := $(VENV)/.cluster
 DAEMONS := slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core postgresql

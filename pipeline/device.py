@@ -2,12 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from pipeline.errors import UsageError
 
-__all__ = ["device_name", "free_gb", "reproducible", "resolve_device"]
+__all__ = ["GPU_SETTINGS", "device_name", "memory_gb", "reproducible", "resolve_device"]
+
+GPU_SETTINGS: tuple[tuple[Any, str, object], ...] = (
+    (torch.backends.cudnn, "benchmark", False),
+    (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
+    (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
+)
 
 
 def resolve_device(device: str) -> str:
@@ -25,23 +33,28 @@ def device_name(device: str) -> str:
     return name
 
 
-def free_gb(device: str) -> float:
-    """What is free of a GPU's memory, in units of 10^9 bytes."""
-    free: int = torch.get_device_module(device).mem_get_info()[0]
-    return free / 1e9
+def memory_gb(device: str) -> float:
+    """A GPU's memory, in units of 10^9 bytes: all of it, so that what is decided by it is the same each time."""
+    total: int = torch.get_device_module(device).mem_get_info()[1]
+    return total / 1e9
 
 
 @contextmanager
 def reproducible() -> Iterator[None]:
     """Within it, the same computation has the same bits.
 
-    On the CPU torch has one thread, so that no sum is split in two. On a GPU convolutions
-    are of float32, where cuDNN would round to TF32, and by algorithms that add in one order.
+    On the CPU torch has one thread, so that no sum is split in two. Where there is a GPU, its
+    products and convolutions are of float32 and not TF32, by algorithms that add in one order.
     """
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    gpu = GPU_SETTINGS if torch.cuda.is_available() else ()
+    before = [getattr(of, name) for of, name, _ in gpu]
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        for of, name, value in gpu:
+            setattr(of, name, value)
+        yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        for (of, name, _), value in zip(gpu, before, strict=True):
+            setattr(of, name, value)

@@ -86,7 +86,7 @@ class Masks:
         for dropout in self.places.values():
             dropout.calls = 0
         return {
-            f"{place}.mask{call}": self._mask(self.places[place].p, shape).to(x.device, x.dtype)
+            f"{place}.mask{call}": self._mask(self.places[place].p, shape).to(x.dtype).to(x.device)
             for place, shapes in self._shapes.items()
             for call, shape in enumerate(shapes)
         }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
-from pipeline.device import free_gb
+from pipeline.device import memory_gb
 from pipeline.free import free_bytes
 from pipeline.plan import Plan
 
@@ -19,8 +19,8 @@ SIGNALS = 4
 
 
 def available_gb(device: str) -> float:
-    """Memory that may be taken, in units of 10^9 bytes: of the GPU, or of this machine or container."""
-    return free_bytes() / 1e9 if device == "cpu" else free_gb(device)
+    """Memory that may be taken, in units of 10^9 bytes: all of a GPU's, or what this machine has free."""
+    return free_bytes() / 1e9 if device == "cpu" else memory_gb(device)
 
 
 def member_bytes(module: nn.Module, data: Dataset, plan: Plan) -> int:

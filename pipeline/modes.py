@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.dataset import Dataset
 from pipeline.device import device_name, reproducible
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, in_one_line
 from pipeline.execution import MODES, obstacle
 from pipeline.free import is_out_of_memory
 from pipeline.native import NoCompilerError, cache_folder, machine
@@ -106,11 +106,13 @@ def _measured(
 ) -> Choice:
     key, described = _described(module, data, plan)
     known: dict[str, float] = _read().get(key, {}).get("us_per_member_step", {})
-    times = dict(known)
+    usable = {f"{mode} {size}" for mode, sizes in _sizes(plan).items() for size in sizes}
+    times = {name: time for name, time in known.items() if name in usable}
+    before = dict(times)
     for mode in candidates:
         for size in _sizes(plan)[mode]:
             if f"{mode} {size}" not in times:
-                times[f"{mode} {size}"] = _fitting_time(mode, size, module, data, members, plan)
+                times[f"{mode} {size}"] = _time(mode, size, module, data, members, plan)
         if mode == "native" and _least(times, mode) * member_steps / 1e6 < WORTH_TRYING_S:
             break
     best = _best(times, candidates)
@@ -118,10 +120,10 @@ def _measured(
     tried = any(name.startswith("compiled") for name in times)
     if long and not tried and best.mode != "native" and _obstacle("compiled", module, data, plan) is None:
         size = _sizes(plan)["compiled"][0]
-        times[f"compiled {size}"] = _fitting_time("compiled", size, module, data, members, plan)
-    if times != known:
+        times[f"compiled {size}"] = _compiled_time(size, module, data, members, plan)
+    if times != before:
         found = {name: round(time, 2) for name, time in times.items() if math.isfinite(time)}
-        _write(key, described | {"us_per_member_step": found})
+        _write(key, described | {"us_per_member_step": known | found})
     return _best(times, [*candidates, "compiled"])
 
 
@@ -147,14 +149,15 @@ def _least(times: Mapping[str, float], mode: str) -> float:
     return min(time for name, time in times.items() if name.split()[0] == mode)
 
 
-def _fitting_time(*what: Any) -> float:
-    """``_time``; infinite for a stack that doesn't fit into memory."""
+def _compiled_time(size: int, module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> float:
+    """Infinite, with a note, where torch's compiler can't do it: what can go wrong there can't be seen beforehand."""
     try:
-        return _time(*what)
+        return _time("compiled", size, module, data, members, plan)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
-    return math.inf
+        notes.append(f"without the compiled mode, which failed ({in_one_line(error)})")
+        return math.inf
 
 
 def _time(mode: str, size: int, module: nn.Module, data: Dataset, members: Sequence[Member], plan: Plan) -> float:

@@ -53,9 +53,9 @@ class Seen:
 
     @classmethod
     def joined(cls, parts: Sequence["Seen"], stack: Stack, layers: Sequence[Layer]) -> "Seen":
-        """Of the members of several, which ``stack`` now holds in their order."""
+        """Of the members of several, which ``stack`` now holds in their order; what they were stays as it is."""
         return cls(
-            [record for part in parts for record in part.records],
+            [record.copied() for part in parts for record in part.records],
             [width for part in parts for width in part.predicted],
             torch.cat([part.first_bad for part in parts]),
             {name: torch.cat([part.start[name] for part in parts]) for name in parts[0].start},
@@ -208,14 +208,20 @@ class Observer:
             signals=needs_signals(probes),
         )
         if self.step == 0 and any(PROBES[name].need is Need.START for name in probes):
-            self.seen.start.update({layer.name: layer.a for layer in snapshot.hidden if layer.a is not None})
-        found = measure(snapshot.started_at(self.seen.start), probes)
-        for record, values in zip(self.seen.records, found.values.T.tolist(), strict=True):
+            count = len(self.stack)
+            self.seen.start.update({layer.name: layer.a[:count] for layer in snapshot.hidden if layer.a is not None})
+        found = measure(snapshot.started_at({name: self._looked(a) for name, a in self.seen.start.items()}), probes)
+        values_of = found.values[:, : len(self.stack)].T.tolist()
+        for record, values in zip(self.seen.records, values_of, strict=True):
             record.add(self.step, found.of_network, values)
             record.looks.append(LayerLook(self.step, found.of_layers, values[len(found.of_network) :]))
         for name, errors in found.failed.items():
             for i, error in errors.items():
-                self.seen.records[i].failed.setdefault(name, f"{error}, at step {self.step}")
+                if i < len(self.stack):
+                    self.seen.records[i].failed.setdefault(name, f"{error}, at step {self.step}")
+
+    def _looked(self, start: Tensor) -> Tensor:
+        return self.stack.filled(start) if self.stack.looked > len(start) else start
 
     def _due(self, need: Need) -> bool:
         """What is dear is measured at the first and the last step alone."""
@@ -223,7 +229,7 @@ class Observer:
 
     def _store_first_update(self) -> None:
         if "signal/update_ratio" in self.plan.probes and self.update_ratio is not None:
-            for record, value in zip(self.seen.records, self.update_ratio.tolist(), strict=True):
+            for record, value in zip(self.seen.records, self.update_ratio[: len(self.stack)].tolist(), strict=True):
                 record.init["signal/update_ratio"] = value
 
     def _add(self, name: str, values: Tensor) -> None:
@@ -232,16 +238,16 @@ class Observer:
 
 
 def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Norm of the update over the norm of the weights it was added to, ``(S,)``; 0 if neither moved.
+    """Norm of the update over the norm of the weights it was added to, ``(stack.looked,)``; 0 if neither moved.
 
     Args:
         updates: what was added to the parameters as they are now.
         layers: whose weights count; those that no optimiser moves don't.
 
     Returns:
-        Of all weights together, and of each layer by its name.
+        Of all weights together, and of each layer by its name; on the stack's device.
     """
-    none = torch.zeros(len(stack), dtype=torch.float64, device=stack.device)
+    none = torch.zeros(stack.looked, dtype=torch.float64, device=stack.device)
     squares = {layer.name: (none, none) for layer in layers}
     squares |= {layer.name: _squares(stack, updates, layer) for layer in layers if layer.weight in updates}
     moved, before = (
@@ -255,7 +261,7 @@ def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, T
     change, weight = updates[layer.weight], stack.parameters[layer.weight]
     if stack.native:
         return kernels.sums_of_change(change, weight)
-    update, after = (t[: len(stack)].detach().flatten(1).to(torch.float64) for t in (change, weight))
+    update, after = (t[: stack.looked].detach().flatten(1).to(torch.float64) for t in (change, weight))
     return update.square().sum(1), (after - update).square().sum(1)
 
 

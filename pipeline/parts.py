@@ -6,15 +6,18 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
+from torch import nn
+
 from pipeline.children import cores
 from pipeline.config import Config
+from pipeline.dataset import Dataset
 from pipeline.device import resolve_device
 from pipeline.errors import RunError
 from pipeline.free import is_out_of_memory
 from pipeline.memory import available_gb, member_bytes
 from pipeline.modes import Choice, choose, notes
 from pipeline.paused import Paused
-from pipeline.plan import Member
+from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
 from pipeline.runner import Job, Structure, member_of, setup
 from pipeline.train import Training, stacks_of
@@ -60,16 +63,35 @@ def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb:
     config = of.config
     steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
     work = steps * config.search.n_trials * config.search.replicates
-    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9 / workers
-    fitting = max(1, int(room / member_bytes(module, data, plan)))
-    if plan.device != "cpu":
+    room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9
+    on_gpu = plan.device != "cpu"
+    fitting = max(1, int(room / (1 if on_gpu else workers) / member_bytes(module, data, plan)))
+    if on_gpu:
         while size is not None and size > fitting:
             size = -(-size // 2)
         plan = replace(plan, slots=size or 1)
-    found = choose(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
+    found = _found(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
     if kept and found.mode != forced:
         raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
     return found if plan.slots else replace(found, stack_size=min(size or found.stack_size, fitting))
+
+
+def _found(forced: str, module: nn.Module, data: Dataset, members: list[Member], plan: Plan, work: int) -> Choice:
+    """``choose``; where a GPU's memory runs out in it, with half of the slots."""
+    try:
+        return choose(forced, module, data, members, plan, work)
+    except Exception as error:
+        if not (plan.slots and is_out_of_memory(error)):
+            raise
+    return _found(forced, module, data, members, replace(plan, slots=_halved(plan.slots)), work)
+
+
+def _halved(size: int) -> int:
+    """Half a stack that did not fit into memory, and a note of it."""
+    if size == 1:
+        raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
+    notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
+    return -(-size // 2)
 
 
 def choice_of(job: Job, kept: str | None = None) -> Choice:
@@ -136,10 +158,7 @@ class Trainer:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        if size == 1:
-            raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
-        _smaller[structure] = -(-size // 2)
-        notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
+        _smaller[structure] = _halved(size)
         return self.train(part)
 
     def _train(self, part: Part, size: int) -> "list[MemberRecord] | list[Paused]":
@@ -159,7 +178,7 @@ class Trainer:
 
         for start in self._starts(part, size, lambda members: stacks_of(module, data, members, plan)):
             training = Training(module, data, start, plan)
-            training.run(part.until, partial(after_epoch, training.count), self.check)
+            training.run(part.until, partial(after_epoch, len(training.members)), self.check)
             found += training.finish() if part.last else training.pause().single()
         return found
 
@@ -167,9 +186,9 @@ class Trainer:
         """What each stack begins with."""
         paused = [start for start in part.start if isinstance(start, Paused)]
         fresh = [start for start in part.start if isinstance(start, Member)]
-        if paused:
-            together = len(paused) <= size and len(stacks([m for p in paused for m in p.members])) == 1
-            yield from [paused] if together else [[one] for one in paused]
+        for some in (paused[i : i + size] for i in range(0, len(paused), size)):
+            together = len(stacks([m for p in some for m in p.members])) == 1
+            yield from [some] if together else [[one] for one in some]
         for i in range(0, len(fresh), size):
             yield from stacks(fresh[i : i + size])
 

@@ -1,8 +1,7 @@
 """Members of a stack between two epochs."""
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from pipeline.execution import State
 from pipeline.observe import Seen
 from pipeline.plan import Member
 
-__all__ = ["Paused", "filled"]
+__all__ = ["Paused"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,3 @@ class Paused:
     def single(self) -> "list[Paused]":
         """Each member by itself."""
         return [self.take([i]) for i in range(len(self.members))]
-
-
-def filled(paused: Sequence[Paused], slots: int) -> list[Paused]:
-    """Members for all slots: after those of ``paused`` copies of the first, with records of their own."""
-    first = paused[0].take([0])
-    spare = slots - sum(len(part.members) for part in paused)
-    seen = (replace(first.seen, records=copy.deepcopy(first.seen.records)) for _ in range(spare))
-    return [*paused, *(replace(first, seen=own) for own in seen)]

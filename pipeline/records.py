@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +85,18 @@ class MemberRecord:
             for look in self.looks
             for of, value in zip(look.of, look.values, strict=True)
         ]
+
+    def copied(self) -> "MemberRecord":
+        """The same, to which more may be added."""
+        curves = {name: dict(curve) for name, curve in self.curves.items()}
+        return replace(
+            self,
+            final=dict(self.final),
+            init=dict(self.init),
+            curves=curves,
+            looks=list(self.looks),
+            failed=dict(self.failed),
+        )
 
     def lacks(self, name: str, value: float) -> bool:
         """Whether a value is missing because its probe failed, and not because the network diverged."""

@@ -67,7 +67,8 @@ class Job:
 
     def on_cpu(self) -> "Job":
         """The same network, on the CPU."""
-        return replace(self, config=self.config.model_copy(update={"device": "cpu"}))
+        on_cpu = self.config.device == "cpu"
+        return self if on_cpu else replace(self, config=self.config.model_copy(update={"device": "cpu"}))
 
     @cached_property
     def structure(self) -> str:
@@ -160,13 +161,13 @@ class Structure:
         return cls(job.structure, job.config)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)  # twice as many as structures: of each another one on a GPU, for its verdicts
 def setup(of: Structure) -> tuple[Dataset, torch.nn.Module, Plan]:
     """Data on the device, the network's structure, and the plan that a stack shares."""
     plan = plan_of(of.config)
     data = load_dataset(of.config)
     module = check(of.config, data)
-    return data.to(plan.device, plan.torch_dtype), module, plan
+    return _placed(_of_dataset(of.config), plan.device, plan.torch_dtype), module, plan
 
 
 def check(config: Config, data: Dataset) -> torch.nn.Module:
@@ -247,8 +248,21 @@ def plan_of(config: Config) -> Plan:
 
 def load_dataset(config: Config) -> Dataset:
     """The dataset of a configuration; loaded once in a process."""
+    return _load(*_of_dataset(config))
+
+
+def _of_dataset(config: Config) -> "DatasetKey":
     d = config.dataset
-    return _load(d.name, d.path, d.split_seed, d.val_fraction, d.test_fraction, d.train_limit)
+    return d.name, d.path, d.split_seed, d.val_fraction, d.test_fraction, d.train_limit
+
+
+DatasetKey = tuple[str, str | None, int, float, float, int | None]
+
+
+@lru_cache(maxsize=4)
+def _placed(key: DatasetKey, device: str, dtype: torch.dtype) -> Dataset:
+    """On the device once, whatever trains on it."""
+    return _load(*key).to(device, dtype)
 
 
 @lru_cache(maxsize=2)

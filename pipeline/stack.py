@@ -15,6 +15,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,16 @@ def padded_size(members: int, batch_size: int) -> int:
     return -(-members // block) * block
 
 
-def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, y)
+def _logits(module: nn.Module, parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
+    logits: Tensor = functional_call(module, (parameters, buffers), (x,))
+    return logits
+
+
+def _loss(
+    module: nn.Module, parameters: Parameters, buffers: Parameters, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    logits = _logits(module, parameters, buffers, x)
+    return nn.functional.cross_entropy(logits, y), logits
 
 
 class Stack:
@@ -94,9 +103,12 @@ class Stack:
         dtype: float32 or float64.
         batch_size: rows of a training batch, for padding; None: without padding.
         seeds: the members', from whose streams dropout draws its masks; without, all are 0.
+        slots: how many members the stack has with its padding, whatever the batch; 0: as many as there need be.
 
     Attributes:
         parameters: ``{name: (S, *shape)}``; S counts the padding, ``len(stack)`` doesn't.
+        looked: of how many members sums are taken, which who looks cuts to ``len(stack)``: with slots of all,
+            since a GPU adds in another order for another number of sums.
         trainable: names of those that an optimiser may move.
         native: whether the lab's kernels compute it: all is float32, contiguous and on the CPU.
     """
@@ -111,11 +123,15 @@ class Stack:
         batch_size: int | None,
         device: torch.device | str = "cpu",
         seeds: Sequence[int] = (),
+        slots: int = 0,
     ) -> None:
         refuse_other_dropout(module)
         self.module = with_masked_dropout(copy.deepcopy(module).to(device, dtype))
         self.count = len(members)
-        self.size = self.count if batch_size is None else padded_size(self.count, batch_size)
+        if 0 < slots < self.count:
+            raise ValueError(f"{self.count} members don't fit into {slots} slots")
+        self.size = slots or (self.count if batch_size is None else padded_size(self.count, batch_size))
+        self.looked = self.size if slots else self.count
         self.dtype, self.device = dtype, torch.device(device)
         self.parameters = {
             name: self.filled(torch.stack([member[name] for member in members]).to(device, dtype))
@@ -128,9 +144,9 @@ class Stack:
         drawn_by = list(seeds) or [0] * self.count
         self.masks = Masks(self.module, drawn_by + drawn_by[:1] * (self.size - self.count))
         self.differentiate: Callable[..., tuple[Parameters, tuple[Tensor, Tensor]]] = vmap(
-            grad_and_value(self._loss, has_aux=True)
+            grad_and_value(partial(_loss, self.module), has_aux=True)
         )
-        self._forward: Callable[[Parameters, Parameters, Tensor], Tensor] = vmap(self._call)
+        self._forward: Callable[[Parameters, Parameters, Tensor], Tensor] = vmap(partial(_logits, self.module))
 
     def __len__(self) -> int:
         return self.count
@@ -161,14 +177,6 @@ class Stack:
         """
         return None
 
-    def _call(self, parameters: Parameters, buffers: Parameters, x: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.module, (parameters, buffers), (x,))
-        return logits
-
-    def _loss(self, parameters: Parameters, buffers: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self._call(parameters, buffers, x)
-        return _cross_entropy(logits, y), logits
-
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
         """Gradients, losses and logits of every member on its own batch, under new dropout masks.
 
@@ -197,17 +205,17 @@ class Stack:
         Returns:
             Two float64 tensors ``(count,)``.
         """
-        loss = torch.zeros(self.count, dtype=torch.float64, device=x.device)
+        loss = torch.zeros(self.looked, dtype=torch.float64, device=x.device)
         hits = torch.zeros_like(loss)
         for start in range(0, len(x), EVALUATION_ROWS):
             rows = x[start : start + EVALUATION_ROWS]
             labels = y[start : start + EVALUATION_ROWS]
-            logits = self.logits(rows)[: self.count].to(torch.float64)
-            targets = labels.expand(self.count, -1)
+            logits = self.logits(rows)[: self.looked].to(torch.float64)
+            targets = labels.expand(self.looked, -1)
             loss += nn.functional.cross_entropy(logits.mT, targets, reduction="none").sum(1)
             correct = (logits.argmax(-1) == targets) & logits.isfinite().all(-1)
             hits += correct.sum(1)
-        return loss / len(x), hits / len(x)
+        return (loss / len(x))[: self.count], (hits / len(x))[: self.count]
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits ``(S, rows, classes)`` of every member on the same ``(rows, *input_shape)``."""

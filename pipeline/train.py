@@ -19,7 +19,7 @@ from pipeline.layers import Layer, trace_layers
 from pipeline.observe import Observer, Seen
 from pipeline.optim import StackedOptimizer
 from pipeline.orders import orders_of
-from pipeline.paused import Paused, filled
+from pipeline.paused import Paused
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
 from pipeline.stack import Parameters, Stack, slot_independent
@@ -29,8 +29,8 @@ __all__ = ["Training", "build_stack", "stacks_of", "train", "with_starts"]
 
 # Steps between two chances to end a training.
 LONGEST_STRIDE = 32
-# Of a stack whose members all go through the same algorithms: on how many it is tried that they have their own bits.
-TRIED = 4
+# Slots of a stack of a fixed size in which it is tried whether a member has the bits there that it has alone.
+TRIED = 5
 # Of the modes whose stack isn't any.
 KINDS = {"native": NativeStack, "loop": LoopStack}
 
@@ -43,8 +43,6 @@ class Training:
         data: on the plan's device, in the plan's dtype.
         start: members at their start, or paused ones of the same structure, plan and epoch.
 
-    Attributes:
-        count: how many there are; ``members`` may be more, to fill the plan's slots.
     """
 
     def __init__(
@@ -52,15 +50,12 @@ class Training:
     ) -> None:
         paused = [part for part in start if isinstance(part, Paused)]
         self.members = [m for part in paused for m in part.members] or [m for m in start if isinstance(m, Member)]
-        self.data, self.plan, self.count = data, plan, len(self.members)
-        if plan.slots and _shareable(module, data, self.members, plan):
-            own = self.members if paused else with_starts(self.members, module, data)
-            self.members = _filled(own, plan.slots)
-            paused = filled(paused, plan.slots) if paused else []
+        self.data, self.plan = data, plan
         state = State.joined([part.state for part in paused]) if paused else None
         self.epoch = paused[0].epoch if paused else 0
         self.orders = [orders_of(m.seed, len(data.x_train)) for m in self.members]
-        self.stack = build_stack(module, self.members, data, plan, state)
+        slots = plan.slots if plan.slots and _shareable(module, data, self.members, plan) else 0
+        self.stack = build_stack(module, self.members, data, replace(plan, slots=slots), state)
         layers = trace_layers(self.stack.module, data.x_train[:2])
         self.execution = _execution(module, self.stack, layers, self.members, plan, data)
         seen = None
@@ -102,13 +97,11 @@ class Training:
 
     def pause(self) -> Paused:
         """A copy of what the members need to go on."""
-        state, masks = self.execution.state(), self.stack.masks.states()
-        found = Paused(self.members, self.epoch, state, self.observer.seen, masks)
-        return found if self.count == len(self.members) else found.take(range(self.count))
+        return Paused(self.members, self.epoch, self.execution.state(), self.observer.seen, self.stack.masks.states())
 
     def finish(self) -> list[MemberRecord]:
         """One record a member, in their order."""
-        records = self.observer.finish([m.seed for m in self.members])[: self.count]
+        records = self.observer.finish([m.seed for m in self.members])
         for record in records:
             record.execution = self.plan.execution
         if self.plan.keep_state:
@@ -153,11 +146,6 @@ def stacks_of(module: nn.Module, data: Dataset, members: Sequence[Member], plan:
     return [[member] for member in members] if alone else [members]
 
 
-def _filled(members: Sequence[Member], slots: int) -> list[Member]:
-    """Members for all slots: after these copies of the first."""
-    return [*members, *[members[0]] * (slots - len(members))]
-
-
 # Of each network: the kinds of stack that were found to give each member the bits it has alone.
 _checked: "weakref.WeakKeyDictionary[nn.Module, dict[object, bool]]" = weakref.WeakKeyDictionary()
 
@@ -178,16 +166,17 @@ def _shareable(module: nn.Module, data: Dataset, members: Sequence[Member], plan
 
 def _independent(module: nn.Module, members: Sequence[Member], data: Dataset, plan: Plan) -> bool:
     x, y = data.x_train[: plan.batch_size], data.y_train[: plan.batch_size]
+    members = with_starts(members, module, data)
 
     def gradients(of: Sequence[Member]) -> Parameters:
-        stack = build_stack(module, _filled(of, plan.slots), data, plan)
+        stack = build_stack(module, of, data, plan)
         return stack.gradients(x.expand(stack.size, *x.shape), y.expand(stack.size, -1))[0]
 
-    members = with_starts(members, module, data)
     together = gradients(members)
-    tried = range(0, len(members), -(-len(members) // TRIED) if plan.slots else 1)
+    slots = len(next(iter(together.values()))) if plan.slots else len(members)
+    tried = {round(i * (slots - 1) / (TRIED - 1)) for i in range(TRIED)} if plan.slots else range(slots)
     for i in tried:
-        alone = gradients([members[i]])
+        alone = gradients([members[i] if i < len(members) else members[0]])
         if not all(_same_bits(together[name][i], g[0]) for name, g in alone.items()):
             return False
     return True
@@ -215,7 +204,7 @@ def build_stack(
         initial = [{name: p[i] for name, p in state.parameters.items()} for i in range(len(members))]
     kind = KINDS.get(plan.execution, Stack)
     padding = plan.batch_size if plan.execution in ("stacked", "compiled") else None
-    stack = kind(module, initial, plan.torch_dtype, padding, plan.device, [m.seed for m in members])
+    stack = kind(module, initial, plan.torch_dtype, padding, plan.device, [m.seed for m in members], plan.slots)
     if state is not None:
         stack.buffers = {name: stack.filled(b) for name, b in state.buffers.items()}
     if isinstance(stack, NativeStack):

@@ -173,6 +173,7 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 // How many bytes the device has.
 extern "C" void second_device_has(size_t bytes) { most = bytes; }
+extern "C" size_t second_device_used() { return in_use; }
 extern "C" size_t second_device_free() { return most - in_use; }
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }

@@ -6,6 +6,7 @@ from second_device import CASES, WINE, in_company, trained
 
 from pipeline.config import compose
 from pipeline.device import resolve_device
+from pipeline.parts import choice_of
 from pipeline.pool import run_jobs
 from pipeline.runner import Job
 
@@ -35,19 +36,29 @@ def test_a_training_on_the_gpu_is_that_on_the_cpu(mode, probes):
 @gpu
 @pytest.mark.parametrize("case", CASES)
 def test_a_network_has_the_same_bits_in_any_company(case):
-    found = dict(in_company(CASES[case], "cuda"))
+    found = dict(in_company(case, "cuda"))
+    assert found == dict.fromkeys(found, True)
+
+
+@gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["plain", "adam", "dropout", "cnn"])
+def test_so_it_has_in_a_compiled_stack(case):
+    found = dict(in_company(case, "cuda", "compiled"))
     assert found == dict.fromkeys(found, True)
 
 
 @gpu
 @pytest.mark.parametrize("case", ["plain", "cnn"])
 def test_the_plain_loop_comes_to_about_the_same(case):
-    here, there = (trained(CASES[case], device, "loop") for device in ("cpu", "cuda"))
+    here, there = (trained(case, device, "loop") for device in ("cpu", "cuda"))
     for a, b in zip(here, there, strict=True):
         assert b.final["val/loss"] == pytest.approx(a.final["val/loss"], rel=1e-2)
 
 
 @gpu
 def test_the_gpu_trains_stacks_of_hundreds():
-    records = run_jobs([Job(compose([*WINE, "device=cuda", "search.batch=200"]), seed) for seed in range(300)])
-    assert len({record.final["train/loss"] for record in records}) == 300
+    stacked = [*WINE, "device=cuda", "trainer.execution=stacked", "search.batch=200"]
+    jobs = [Job(compose(stacked), seed) for seed in range(300)]
+    assert choice_of(jobs[0]).stack_size == 512
+    assert len({record.final["train/loss"] for record in run_jobs(jobs)}) == 300

@@ -99,7 +99,8 @@ def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
     with warnings.catch_warnings():  # of what the compiler itself imports
         warnings.simplefilter("ignore")
         # For a GPU the compiler would try several orders of a sum and keep the fastest, another one each time.
-        compiled = torch.compile(step, dynamic=False, options={"deterministic": stack.device.type != "cpu"})
+        options: dict[str, Any] | None = {"deterministic": True} if stack.device.type != "cpu" else None
+        compiled = torch.compile(step, dynamic=False, options=options)
 
     def program(*args: Any) -> Any:
         module.train()

@@ -52,7 +52,7 @@ class State:
         """That of some of the members, in their order."""
 
         def taken(tensors: Parameters) -> Parameters:
-            return {name: t[list(members)] for name, t in tensors.items()}
+            return {name: _rows(t, members) for name, t in tensors.items()}
 
         return State(taken(self.parameters), taken(self.buffers), [taken(m) for m in self.moments], self.steps)
 
@@ -65,6 +65,11 @@ class State:
 
         moments = [cat(parts) for parts in zip(*(s.moments for s in states), strict=True)]
         return cls(cat([s.parameters for s in states]), cat([s.buffers for s in states]), moments, states[0].steps)
+
+
+def _rows(tensor: Tensor, chosen: Sequence[int]) -> Tensor:
+    """A copy of some rows; of one without an index, which would have to be sent to a GPU."""
+    return tensor[chosen[0] : chosen[0] + 1].clone() if len(chosen) == 1 else tensor[list(chosen)]
 
 
 class Execution(ABC):

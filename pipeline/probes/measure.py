@@ -66,7 +66,7 @@ def measure(snapshot: Snapshot, probes: Sequence[str]) -> Measurement:
         elif (value := _attempted(probe.measure, snapshot, snapshot.valid, failed[name])) is not None:
             network[name] = value
     found = [*network.values(), *layers.values()]
-    values = torch.stack(found) if found else torch.empty(0, len(snapshot.valid), dtype=torch.float64)
+    values = torch.stack(found) if found else snapshot.valid.new_empty(0, len(snapshot.valid), dtype=torch.float64)
     values = torch.where(snapshot.valid, values, torch.nan)
     return Measurement(list(network), list(layers), values, {name: found for name, found in failed.items() if found})
 
@@ -80,7 +80,8 @@ def _attempted(
     except Exception as error:  # a decomposition that doesn't converge, for one, fails for the whole stack
         if is_out_of_memory(error):
             raise
-    alone = [_of_one(measure, of, i, failed) if usable else None for i, usable in enumerate(valid.tolist())]
+    times = 1 if valid.device.type == "cpu" else len(valid)  # a GPU adds in another order for another number of sums
+    alone = [_of_one(measure, of.member(i, times), i, failed) if ok else None for i, ok in enumerate(valid.tolist())]
     if valid.any() and not failed and all(value is None for value in alone):
         return None
     missing = torch.tensor(torch.nan, dtype=torch.float64, device=valid.device)
@@ -89,7 +90,7 @@ def _attempted(
 
 def _of_one(measure: Callable[[Looked], Tensor | None], of: Looked, i: int, failed: Failures) -> Tensor | None:
     try:
-        return measure(of.member(i))
+        return measure(of)
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -61,7 +61,7 @@ def elementwise(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
 
 
 def on_cpu(decomposition: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-    """``decomposition`` of small matrices, which GPUs take one after the other and to other bits in other company."""
+    """``decomposition`` of each matrix by itself, whatever the stack around it; on a GPU it would depend on that."""
     return decomposition(matrices.cpu()).to(matrices.device)
 
 

@@ -74,11 +74,11 @@ def snapshot_of(
     """A snapshot made of what a forward and backward pass on the probe batch gave.
 
     Args:
-        passed: by ``stack``; padding at the end of S is left out.
+        passed: by ``stack``; what is behind its ``looked`` members is left out.
         update_ratio, layer_ratios, jacobian: as ``Snapshot`` and ``LayerState`` have them.
     """
     states = [_state(layer, stack, passed) for layer in layers]
-    valid = passed.finite if passed.finite is not None else _valid(states, len(stack))
+    valid = passed.finite if passed.finite is not None else _valid(states, stack)
     states = [_zeroed(state, valid) for state in states]
     weights = {layer.weight: state.weight for layer, state in zip(layers, states, strict=True)}
     states = [
@@ -130,17 +130,17 @@ def _jacobian(stack: Stack, x: Tensor) -> Tensor:
 
     batch = x.expand(padded_size(stack.size, len(x)), *x.shape)
     jacobian: Tensor = vmap(one)(*_padded(stack, len(x)), batch)
-    return jacobian[: len(stack)].detach()
+    return jacobian[: stack.looked].detach()
 
 
 def _tensors(state: LayerState) -> dict[str, Tensor]:
     return {name: t for name, t in vars(state).items() if isinstance(t, Tensor)}
 
 
-def _valid(states: Sequence[LayerState], members: int) -> Tensor:
+def _valid(states: Sequence[LayerState], stack: Stack) -> Tensor:
     """Which members are finite, ``(S,)``; activations of finite pre-activations are."""
     checked = [_finite(t) for state in states for name, t in _tensors(state).items() if name != "a"]
-    return torch.stack(checked).all(0) if checked else torch.ones(members, dtype=torch.bool)
+    return torch.stack(checked).all(0) if checked else torch.ones(stack.looked, dtype=torch.bool, device=stack.device)
 
 
 def _finite(tensor: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ def _zeroed(state: LayerState, valid: Tensor) -> LayerState:
 
 
 def _state(layer: Layer, stack: Stack, passed: Pass) -> LayerState:
-    count, gradients = len(stack), passed.gradients
+    count, gradients = stack.looked, passed.gradients
 
     def flat(tensors: Parameters, name: str) -> Tensor:
         return tensors[name][:count].detach().flatten(2)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,15 +113,21 @@ class LayerState:
             return squares.sqrt(), variance
         return norms(self.gradient), variances(self.gradient)
 
-    def member(self, i: int) -> "LayerState":
-        """The layer of one network by itself."""
+    def member(self, i: int, times: int = 1) -> "LayerState":
+        """The layer of one network by itself, so many times; where kernels looked at it, once."""
         looked, again = self.looked, self.again
+        tensors = {name: value for name, value in vars(self).items() if name in FIELDS and value is not None}
+        own: dict[str, Any] = {name: _repeated(tensor, i, times) for name, tensor in tensors.items()}
         return replace(
             self,
-            **{name: value[i : i + 1] for name, value in vars(self).items() if name in FIELDS and value is not None},
+            **own,
             looked=looked and looked.member(i),
             again=again and (lambda members: again(members + i)),
         )
+
+
+def _repeated(tensor: Tensor, i: int, times: int) -> Tensor:
+    return tensor[i : i + 1] if times == 1 else tensor[i : i + 1].repeat(times, *[1] * (tensor.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -146,13 +153,13 @@ class Snapshot:
     def hidden(self) -> list[LayerState]:
         return [layer for layer in self.layers if layer.activation is not None]
 
-    def member(self, i: int) -> "Snapshot":
-        """One network by itself."""
+    def member(self, i: int, times: int = 1) -> "Snapshot":
+        """One network by itself, so many times."""
         return Snapshot(
-            [layer.member(i) for layer in self.layers],
-            self.valid[i : i + 1],
-            self.update_ratio[i : i + 1] if self.update_ratio is not None else None,
-            self.jacobian[i : i + 1] if isinstance(self.jacobian, Tensor) else self.jacobian,
+            [layer.member(i, times) for layer in self.layers],
+            _repeated(self.valid, i, times),
+            _repeated(self.update_ratio, i, times) if self.update_ratio is not None else None,
+            _repeated(self.jacobian, i, times) if isinstance(self.jacobian, Tensor) else self.jacobian,
         )
 
     def started_at(self, start: Mapping[str, Tensor]) -> "Snapshot":

@@ -165,7 +165,7 @@ def test_a_password_in_its_address_is_never_shown(lab, server, proxy):
 def test_the_run_of_a_single_training_waits_for_the_server(lab, server, proxy):
     _, database = server
     print(f"seed {SEED}")
-    at_random = sometimes(SEED, 0.2, ("swallow", "500"))
+    at_random = sometimes(SEED, 0.1, ("swallow", "500"))
     # The first ones ask whether the server is there at all, before anything is trained.
     proxy.fault = lambda: at_random() if proxy.counts.total() >= 4 else ""
     done = lab().command("train", "trainer.epochs=2", f"tracking.uri={proxy.address}")
