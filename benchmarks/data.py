@@ -50,7 +50,7 @@ def data_file(shape: Shape, mnist: str | None) -> Path:
     try:
         from pipeline.config import compose
         from pipeline.errors import InitlabError
-        from pipeline.runner import load_dataset
+        from pipeline.loading import load_dataset
     except ImportError as error:
         raise UnavailableError(f"{path} is not there, and can't be made here: {error}") from None
     try:

@@ -135,8 +135,9 @@ def _dataset(data: Arrays, device: str):  # type: ignore[no-untyped-def]  # pipe
 def jobs(shape: Shape, overrides: Sequence[str], workers: int) -> Measure:
     """``run_jobs`` on so many cores, without probes: the epochs after the first, as above."""
     from pipeline.config import compose
+    from pipeline.loading import load_dataset
     from pipeline.pool import run_jobs
-    from pipeline.runner import Job, load_dataset
+    from pipeline.runner import Job
 
     count = 4 * shape.members * workers
     rows = len(load_dataset(compose(overrides)).x_train)

@@ -7,13 +7,16 @@ from torch import Tensor, nn
 
 from pipeline.dataset import Dataset
 from pipeline.device import memory_gb
+from pipeline.errors import UsageError
 from pipeline.free import free_bytes
 from pipeline.plan import Plan
 
-__all__ = ["available_gb", "member_bytes"]
+__all__ = ["available_gb", "check_room", "member_bytes"]
 
 # Copies of every parameter: itself, its gradient, its update, and one in the making.
 COPIES = 4
+# Of each parameter at its start: as it is drawn, in float64, in the network, and in the stack.
+LEAST_BYTES = 16
 # Tensors as large as the signals of a batch: z and a forwards, the same backwards.
 SIGNALS = 4
 
@@ -21,6 +24,20 @@ SIGNALS = 4
 def available_gb(device: str) -> float:
     """Memory that may be taken, in units of 10^9 bytes: all of a GPU's, or what this machine has free."""
     return free_bytes() / 1e9 if device == "cpu" else memory_gb(device)
+
+
+def check_room(module: nn.Module, name: str) -> None:
+    """``UsageError`` for a network whose parameters alone are more than the memory that is free here.
+
+    Args:
+        module: the network, whose tensors need not be real. name: what people call it.
+    """
+    parameters = sum(p.numel() for p in module.parameters())
+    needed, free = parameters * LEAST_BYTES / 1e9, available_gb("cpu")
+    if needed > free:
+        raise UsageError(
+            f"{name}: {parameters:.3g} parameters take {needed:.3g} GB or more, and {free:.3g} GB are free"
+        )
 
 
 def member_bytes(module: nn.Module, data: Dataset, plan: Plan) -> int:

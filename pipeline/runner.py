@@ -9,12 +9,14 @@ from functools import cached_property, lru_cache
 import torch
 
 from pipeline.config import Config, SGDConfig, build_model, flatten, plain
-from pipeline.data import SOURCES, Dataset, prepare, read_npz
+from pipeline.data import Dataset
 from pipeline.device import reproducible, resolve_device
 from pipeline.errors import UsageError, in_one_line
 from pipeline.execution import obstacle
 from pipeline.init import ROLES, InitSpec
 from pipeline.layers import trace_layers
+from pipeline.loading import load_dataset, placed_dataset
+from pipeline.memory import check_room
 from pipeline.models import MLP
 from pipeline.native import NoCompilerError
 from pipeline.observe import probe_batch
@@ -31,7 +33,6 @@ __all__ = [
     "by_structure",
     "check",
     "drawn",
-    "load_dataset",
     "look_ahead",
     "member_of",
     "network",
@@ -167,7 +168,7 @@ def setup(of: Structure) -> tuple[Dataset, torch.nn.Module, Plan]:
     plan = plan_of(of.config)
     data = load_dataset(of.config)
     module = check(of.config, data)
-    return _placed(_of_dataset(of.config), plan.device, plan.torch_dtype), module, plan
+    return placed_dataset(of.config, plan.device, plan.torch_dtype), module, plan
 
 
 def check(config: Config, data: Dataset) -> torch.nn.Module:
@@ -196,10 +197,13 @@ def check(config: Config, data: Dataset) -> torch.nn.Module:
 
 def network(config: Config, data: Dataset) -> torch.nn.Module:
     """The network of a configuration, checked on two rows of its data."""
+    target, arguments = config.model.target, (config.model, data.input_shape, data.n_classes, data.image_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what no scheme sets is the same for every member, whatever its seed
-        module = build_model(config.model, data.input_shape, data.n_classes, data.image_shape)
-    target = config.model.target
+        if target.startswith("pipeline.models."):
+            with torch.device("meta"):  # without memory, to see how much it would be
+                check_room(build_model(*arguments), _sizes(config))
+        module = build_model(*arguments)
     if not isinstance(module, torch.nn.Module):
         raise UsageError.of("model._target_", target, f"makes a {type(module).__name__}, not a torch.nn.Module")
     if not any(p.requires_grad for p in module.parameters()):
@@ -215,6 +219,14 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
         allowed = f"must give logits (rows, {data.n_classes}), gives {shape} for 2 rows"
         raise UsageError.of("model._target_", target, allowed)
     return module
+
+
+def _sizes(config: Config) -> str:
+    """What of a network's keys are numbers, for people."""
+    keys = config.model.model_dump(by_alias=True).items()
+    return ", ".join(
+        f"model.{key}={value}" for key, value in keys if isinstance(value, int) and not isinstance(value, bool)
+    )
 
 
 def member_of(job: Job) -> Member:
@@ -244,34 +256,3 @@ def plan_of(config: Config) -> Plan:
         probe_points=config.probes.points,
         probe_rows=config.probes.rows,
     )
-
-
-def load_dataset(config: Config) -> Dataset:
-    """The dataset of a configuration; loaded once in a process."""
-    return _load(*_of_dataset(config))
-
-
-def _of_dataset(config: Config) -> "DatasetKey":
-    d = config.dataset
-    return d.name, d.path, d.split_seed, d.val_fraction, d.test_fraction, d.train_limit
-
-
-DatasetKey = tuple[str, str | None, int, float, float, int | None]
-
-
-@lru_cache(maxsize=4)
-def _placed(key: DatasetKey, device: str, dtype: torch.dtype) -> Dataset:
-    """On the device once, whatever trains on it."""
-    return _load(*key).to(device, dtype)
-
-
-@lru_cache(maxsize=2)
-def _load(name: str, path: str | None, split_seed: int, val: float, test: float, limit: int | None) -> Dataset:
-    if path is None and val + test >= 1:
-        raise UsageError.of(
-            "dataset.val_fraction", val, f"with dataset.test_fraction={test} nothing is left to train on"
-        )
-    if path is None and name not in SOURCES:
-        raise UsageError.of("dataset.path", path, "dataset=npz needs the path of a local .npz file")
-    raw = read_npz(path) if path is not None else SOURCES[name]()
-    return prepare(raw, split_seed, val, test, limit)

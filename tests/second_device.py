@@ -20,12 +20,13 @@ from test_flow import run, summary
 from pipeline import parts, runner
 from pipeline.config import compose
 from pipeline.device import device_name, reproducible
+from pipeline.loading import load_dataset
 from pipeline.modes import notes
 from pipeline.parts import Part, Trainer, _smaller, choice_of, workers_of
 from pipeline.paused import Paused
 from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord
-from pipeline.runner import Job, Structure, load_dataset, member_of, setup, verdicts
+from pipeline.runner import Job, Structure, member_of, setup, verdicts
 from pipeline.train import Training, train
 
 NAME = "second"

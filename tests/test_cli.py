@@ -281,3 +281,16 @@ def test_status_of_nothing_and_of_a_study(home, small_study, monkeypatch, capsys
     assert found["store"] == "mlruns/optuna/small.journal"
     assert main(["status"]) == 0
     assert "small" in capsys.readouterr().out
+
+
+def test_a_network_that_no_memory_holds_is_refused(capsys):
+    assert main(["train", "model.width=100000", "model.depth=20"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("initlab: model.depth=20, model.width=100000: 1.9e+11 parameters take 3.04e+03 GB or more")
+    assert main(["train", "model=cnn", "dataset=digits", "model.width=10000", "model.convs=50"]) == 2
+    assert "parameters take" in capsys.readouterr().err
+
+
+def test_theory_knows_the_other_names_of_schemes(capsys):
+    assert main(["theory", "activation=relu", "scheme=kaiming_normal"]) == 0
+    assert "he_normal" in capsys.readouterr().out

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.config import compose
 from pipeline.exemplars import EXEMPLARS, SHOWN, UNITS, exemplar_jobs, exemplars_of, from_bytes, to_bytes
+from pipeline.loading import load_dataset
 from pipeline.pool import run_jobs
-from pipeline.runner import load_dataset
 
 
 def shown(*overrides):

@@ -7,9 +7,10 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.loading import load_dataset
 from pipeline.pool import run_jobs
 from pipeline.records import TrialRecord, Verdict
-from pipeline.runner import Job, load_dataset
+from pipeline.runner import Job
 from pipeline.tracking import StudyTracker, TrialRun
 from pipeline.tracking.finished import ToClient, ToDatabase, way_into
 

@@ -99,7 +99,8 @@ import resource, sys
 from pipeline.config import compose
 from pipeline.modes import notes
 from pipeline.pool import run_jobs
-from pipeline.runner import Job, check, load_dataset
+from pipeline.loading import load_dataset
+from pipeline.runner import Job, check
 config = compose(["model.width=700", "model.depth=3", "trainer.epochs=1", "trainer.execution=stacked", "probes=light",
                   "trainer.stack_size=16", "trainer.workers=1", "trainer.max_memory_gb=1000"])
 check(config, load_dataset(config))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_up_runs import run_of, trial_of
 
-from pipeline.runner import load_dataset
+from pipeline.loading import load_dataset
 from pipeline.tracking import Outage, Outcome, Spool, StudyTracker, compare, mend, read_study, spool_dir
 from pipeline.tracking.packing import pack
 from pipeline.tracking.reading import search

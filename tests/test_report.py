@@ -13,10 +13,10 @@ from conftest import SMALL, run_command
 from pages import Page
 from recompute import Table, agrees
 
+from pipeline.loading import load_dataset
 from pipeline.records import MemberRecord, TrialRecord, Verdict
 from pipeline.report import build_report, tell
 from pipeline.report.plotly_js import plotly_scripts
-from pipeline.runner import load_dataset
 from pipeline.tracking import StudyTracker, TrialRun, read_study
 
 SCHEMES = "+search.space.weight_init.name={choices: [he_normal, glorot_normal, zeros, constant]}"

@@ -115,3 +115,10 @@ def test_a_network_of_nan_predicts_nothing(digits):
     state["layers.1.weight"][:] = math.nan
     _, accuracy = Stack(module, [state], torch.float32, 64).evaluate(digits.x_val, digits.y_val)
     assert float(accuracy) == 0
+
+
+def test_more_members_than_slots_are_an_error():
+    module = nn.Linear(2, 2)
+    states = [{name: p.detach() for name, p in module.named_parameters()}] * 3
+    with pytest.raises(ValueError, match="3 members don't fit into 2 slots"):
+        Stack(module, states, torch.float32, None, slots=2)

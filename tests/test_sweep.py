@@ -16,10 +16,11 @@ from mlflow.tracking import MlflowClient
 from sklearn.datasets import load_digits
 
 from pipeline.config import compose
+from pipeline.loading import load_dataset
 from pipeline.pool import run_jobs
 from pipeline.probes import PROBES, preset
 from pipeline.report.plotly_js import plotly_scripts
-from pipeline.runner import Job, load_dataset
+from pipeline.runner import Job
 from pipeline.seeds import confirmation_seeds, replicate_seeds
 from pipeline.tracking.store import mlflow_at
 

@@ -12,7 +12,7 @@ from conftest import SMALL, run_command, runs
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import compose
-from pipeline.runner import load_dataset
+from pipeline.loading import load_dataset
 from pipeline.search import Search, studies
 
 

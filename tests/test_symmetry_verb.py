@@ -25,6 +25,15 @@ def test_symmetry_as_a_table_and_as_json(home, capsys):
     assert found["causes"][0].startswith("12 tied pairs that exact arithmetic keeps for ever")
 
 
+def test_symmetry_says_which_arm_diverged(home, capsys):
+    diverging = ["optimizer.lr=1e30", "model.activation=relu", "weight_init=constant", "trainer.batch_size=16"]
+    assert main([*QUICK_TIES, *diverging]) == 0
+    text = capsys.readouterr().out
+    assert "diverged at step" in text
+    assert re.search(r"configured +float32 .* nan +nan +[23]\n", text)
+    assert re.search(r"exact +float64 .* never\n", text)
+
+
 def test_symmetry_under_dropout(home, capsys):
     assert main([*QUICK_TIES, "weight_init=tied", "model.dropout=0.3"]) == 0
     assert "by dropout (without it, float32: never)" in capsys.readouterr().out

@@ -48,6 +48,7 @@ ALIASES = {
     },
     "bias_init": {"default": "pytorch"},
 }
+ALIASES["scheme"] = ALIASES["weight_init"]  # as `initlab theory` calls it
 
 
 def compose(overrides: Sequence[str]) -> Config:

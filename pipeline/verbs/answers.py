@@ -9,9 +9,9 @@ from pipeline.children import cores, run_all
 from pipeline.config import Config, compose, handed_on
 from pipeline.console import progress, say
 from pipeline.errors import UsageError
+from pipeline.loading import load_dataset
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, tell, write_answers
-from pipeline.runner import load_dataset
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
 from pipeline.shift import check_study
 from pipeline.tracking import StudyRuns, check_store, open_store, read_study

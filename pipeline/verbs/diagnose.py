@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from pipeline.config import Config
 from pipeline.console import say, table
+from pipeline.loading import load_dataset
 from pipeline.names import run_title
-from pipeline.runner import Job, check, load_dataset, look_ahead
+from pipeline.runner import Job, check, look_ahead
 from pipeline.verdict import Signs
 
 __all__ = ["diagnose"]

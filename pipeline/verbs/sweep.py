@@ -12,10 +12,11 @@ from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Modes
 from pipeline.interrupt import check as check_signals
 from pipeline.launch import check_launch, launch
+from pipeline.loading import load_dataset
 from pipeline.names import run_title, slug
 from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord, TrialRecord
-from pipeline.runner import Job, load_dataset, network
+from pipeline.runner import Job, network
 from pipeline.search import Search
 from pipeline.seeds import confirmation_seeds
 from pipeline.shift import Shift, on_shift

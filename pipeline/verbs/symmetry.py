@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pipeline.clock import Clock, read_clock
 from pipeline.config import Config
 from pipeline.console import say, table
+from pipeline.loading import load_dataset
 from pipeline.names import run_title
-from pipeline.runner import Job, check, load_dataset, member_of, plan_of
+from pipeline.runner import Job, check, member_of, plan_of
 
 __all__ = ["symmetry"]
 
@@ -53,6 +54,8 @@ def _layers(clock: Clock) -> list[str]:
 def _arms(clock: Clock) -> list[str]:
     head = ["arm", "dtype", "rows a step", "steps", "first break", "of a lasting tie", "no tie left"]
     head += ["effective width", "functional width"]
+    diverged = any(arm.diverged_step is not None for arm in clock.arms.values())
+    head += ["diverged at step"] * diverged
     rows = [
         [
             arm.name,
@@ -60,6 +63,7 @@ def _arms(clock: Clock) -> list[str]:
             *[str(n) for n in (arm.batch_size, arm.steps)],
             *["never" if n < 0 else str(n) for n in (arm.first_break, arm.lasting_break, arm.broken_step)],
             *[f"{width:.3f}" for width in (arm.effective_width, arm.functional_width)],
+            *["never" if arm.diverged_step is None else str(arm.diverged_step)] * diverged,
         ]
         for arm in clock.arms.values()
     ]

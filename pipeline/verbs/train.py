@@ -7,10 +7,11 @@ from pipeline.config import Config
 from pipeline.console import Failures, note, progress, say, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
+from pipeline.loading import load_dataset
 from pipeline.names import run_title
 from pipeline.pool import run_jobs
 from pipeline.records import TrialRecord
-from pipeline.runner import Job, check, load_dataset, verdicts
+from pipeline.runner import Job, check, verdicts
 from pipeline.tracking import Outage, check_store, track_single
 
 __all__ = ["train"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.config import Config
 from pipeline.console import say
-from pipeline.runner import load_dataset
+from pipeline.loading import load_dataset
 from pipeline.shift import on_shift
 
 __all__ = ["worker"]

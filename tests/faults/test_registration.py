@@ -9,7 +9,8 @@ from faulty_proxy import nth
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import compose
-from pipeline.runner import load_dataset, network
+from pipeline.loading import load_dataset
+from pipeline.runner import network
 from pipeline.tracking import Outage, open_store, register_winner
 from pipeline.tracking.store import mlflow_at
 
