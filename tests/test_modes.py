@@ -168,3 +168,26 @@ def test_a_mistake_does_not_wait_for_the_compiler(own_cache):
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)
     # All of the library, if that was done before the mistake was found, or nothing.
     assert {path.suffix for path in own_cache.glob("*")} <= {".so"}
+
+
+@pytest.mark.slow
+def test_where_torch_compiles_nothing_the_compiled_mode_steps_aside_with_one_line(tmp_path):
+    """A compiler that is there, and fails: which shows as the mode is tried."""
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'x.cpp:1: error: no such thing' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    code = """
+import torch
+from pipeline import modes
+from pipeline.config import compose
+from pipeline.parts import choice_of
+from pipeline.runner import Job
+modes.WORTH_COMPILING_S = 0.0
+config = compose(["dataset=wine", "trainer.dtype=float64", "trainer.batch_size=16"])
+print(choice_of(Job(config, 0)).mode, modes.notes)
+"""
+    env = os.environ | {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    mode, notes = done.stdout.split(" ", 1)
+    assert mode in ("stacked", "loop")
+    assert "without the compiled mode, which failed (InvalidCxxCompiler: No working C++ compiler" in notes
