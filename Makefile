@@ -86,7 +86,7 @@ test-e2e: $(E2E) ## test the report and the MLflow UI in a browser (minutes; scr
 
 FAULTS := $(BIN)/pytest -rP -p no:logging
 # What may run beside anything, as no time is measured in it.
-REFUSALS := $(addprefix tests/faults/,$(addsuffix .py,test_broken_configurations test_broken_data test_passwords test_registration))
+REFUSALS := $(addprefix tests/faults/,$(addsuffix .py,test_broken_configurations test_broken_data test_passwords))
 
 test-faults: $(READY) ## inject faults and bad input (minutes)
 ifeq ($(ARGS),)

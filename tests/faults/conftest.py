@@ -18,15 +18,14 @@ from pathlib import Path
 
 import pytest
 from faulty_proxy import Proxy, free_port
-from laboratory import Held, Lab, clean_environment, held_by
+from laboratory import SEED, Held, Lab, clean_environment, held_by
 
 
 @pytest.fixture
 def rng() -> random.Random:
     """Randomness under INITLAB_FAULT_SEED, or a fresh seed, which is printed."""
-    seed = int(os.environ.get("INITLAB_FAULT_SEED", random.SystemRandom().randrange(2**32)))
-    print(f"INITLAB_FAULT_SEED={seed}")
-    return random.Random(seed)
+    print(f"INITLAB_FAULT_SEED={SEED}")
+    return random.Random(SEED)
 
 
 @pytest.fixture

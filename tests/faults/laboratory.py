@@ -1,6 +1,7 @@
 """A study as a process, and what a store holds of it."""
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ROOT", "Held", "Lab", "assert_whole", "clean_environment", "held_by"]
+__all__ = ["ROOT", "SEED", "Held", "Lab", "assert_whole", "clean_environment", "held_by"]
 
 ROOT = Path(__file__).resolve().parents[2]
+# One for all tests of a run, in whatever process they are.
+SEED = int(os.environ.setdefault("INITLAB_FAULT_SEED", str(random.SystemRandom().randrange(2**32))))
 STUDY = ["study.name=s", "search=random", "search.batch=8", "search.confirm=2", "trainer.epochs=6", "model.width=32"]
 
 

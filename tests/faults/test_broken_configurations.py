@@ -1,6 +1,5 @@
 """Broken configurations: exit 2, at most two lines, no traceback, nothing written."""
 
-import os
 import random
 from collections import Counter
 
@@ -8,9 +7,9 @@ import pytest
 from attempts import Attempt, attempt, files, run_command
 from broken import LISTED, broken
 from hypothesis import HealthCheck, given, seed, settings
+from laboratory import SEED
 
 DRAWN = 300
-SEED = int(os.environ.get("INITLAB_FAULT_SEED", random.SystemRandom().randrange(2**32)))
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ from attempts import Attempt, attempt, files, run_command
 from files import BROKEN, SOUND, content, good, members
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from laboratory import SEED
 
 from pipeline.data import read_npz
 from pipeline.provenance import override
 
-SEED = int(os.environ.get("INITLAB_FAULT_SEED", random.SystemRandom().randrange(2**32)))
 QUICK = ["dataset=npz", "trainer.batch_size=8", "model.width=4", "trainer.epochs=1"]
 FLIPS = 100
 

@@ -1,19 +1,17 @@
 """A tracking server that is refused, answers 500, loses answers or says nothing: nothing is lost, nothing doubled."""
 
 import os
-import random
 import signal
 import sqlite3
 import time
 
 import pytest
 from faulty_proxy import FAULTS, sometimes
-from laboratory import assert_whole, held_by
+from laboratory import SEED, assert_whole, held_by
 
 pytestmark = pytest.mark.slow
 
 AWAY_S = float(os.environ.get("INITLAB_AWAY_S", "120"))
-SEED = int(os.environ.get("INITLAB_FAULT_SEED", random.SystemRandom().randrange(10**6)))
 TRIALS = "search.n_trials=60"
 
 
@@ -70,7 +68,7 @@ def test_whatever_the_server_does_instead_of_answering(lab, server, proxy, refer
 def test_requests_that_fail_at_random_leave_each_trial_once(lab, server, proxy, reference, faults):
     _, database = server
     few = "search.n_trials=24"
-    print(f"seed {SEED}")
+    print(f"INITLAB_FAULT_SEED={SEED}")
     study = lab(few, f"tracking.uri={proxy.address}")
     study.start()
     study.wait_until(lambda: logged(database) >= 1)
@@ -164,7 +162,7 @@ def test_a_password_in_its_address_is_never_shown(lab, server, proxy):
 
 def test_the_run_of_a_single_training_waits_for_the_server(lab, server, proxy):
     _, database = server
-    print(f"seed {SEED}")
+    print(f"INITLAB_FAULT_SEED={SEED}")
     at_random = sometimes(SEED, 0.1, ("swallow", "500"))
     # The first ones ask whether the server is there at all, before anything is trained.
     proxy.fault = lambda: at_random() if proxy.counts.total() >= 4 else ""
