@@ -27,6 +27,7 @@ VERBS = [
 
 # Keys that take any text, or numbers without a bound.
 FREE = {"study.name", "dataset.path", "tracking.dir", "tracking.experiment", "report.answers", "search.storage"}
+HOSTS = {"tracking.host"}  # any name, as whether a host has it shows when it is served on
 UNBOUNDED = {"trainer.batch_size", "search.min_epochs"}
 SIGNED = {"bias_init.value"}
 
@@ -50,7 +51,8 @@ def _wrong_values(key: str, value: object) -> st.SearchStrategy[str]:
     elif isinstance(value, float):
         wrong += ["nan", "inf", "-inf", "true"] + ([] if key in SIGNED else ["-1", "-1e-9"])
     elif isinstance(value, str):
-        wrong += ["3", "1.5", "true"] + ([] if key in FREE else ["zzword", "''", "ZZ.zz"])
+        wrong += ["3", "1.5", "true"] + ([] if key in FREE else ["''"])
+        wrong += [] if key in FREE | HOSTS else ["zzword", "ZZ.zz"]
     elif value is None:
         wrong += ["true"]
     return st.sampled_from([text for text in wrong if not (key == "search.space" and text == "{}")])

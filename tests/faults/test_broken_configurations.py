@@ -27,6 +27,7 @@ def test_listed(arguments):
 
 
 def test_drawn():
+    print(f"INITLAB_FAULT_SEED={SEED}")
     refused: dict[tuple[str, ...], Attempt] = {}
 
     @seed(SEED)
@@ -40,8 +41,7 @@ def test_drawn():
 
     every_one_is_refused()
     verbs = Counter(arguments[0] for arguments in refused).most_common()
-    seeded = f"INITLAB_FAULT_SEED={SEED}"
-    print(f"{len(refused)} broken configurations drawn ({seeded}), {len(LISTED)} listed: exit 2, at most two lines,")
+    print(f"{len(refused)} broken configurations drawn, {len(LISTED)} listed: exit 2, at most two lines,")
     print(f"no traceback, nothing written; {', '.join(f'{n} {verb}' for verb, n in verbs)}")
     assert len(refused) == DRAWN
 
