@@ -164,8 +164,8 @@ def test_the_run_of_a_single_training_waits_for_the_server(lab, server, proxy):
     _, database = server
     print(f"INITLAB_FAULT_SEED={SEED}")
     at_random = sometimes(SEED, 0.1, ("swallow", "500"))
-    # The first ones ask whether the server is there at all, before anything is trained.
-    proxy.fault = lambda: at_random() if proxy.counts.total() >= 4 else ""
+    # The first ones ask whether the server is there at all, before anything is trained. One fails for certain.
+    proxy.fault = lambda: "" if proxy.counts.total() < 4 else "500" if not proxy.counts["500"] else at_random()
     done = lab().command("train", "trainer.epochs=2", f"tracking.uri={proxy.address}")
     print(f"requests: {dict(proxy.counts)}")
     assert done.returncode == 0, done.stderr
