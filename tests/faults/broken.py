@@ -30,6 +30,7 @@ FREE = {"study.name", "dataset.path", "tracking.dir", "tracking.experiment", "re
 HOSTS = {"tracking.host"}  # any name, as whether a host has it shows when it is served on
 UNBOUNDED = {"trainer.batch_size", "search.min_epochs"}
 SIGNED = {"bias_init.value"}
+LISTS = {"probes.only"}  # empty, it is a choice: no probes
 
 words = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=12).map(lambda word: f"zz{word}")
 
@@ -55,6 +56,7 @@ def _wrong_values(key: str, value: object) -> st.SearchStrategy[str]:
         wrong += [] if key in FREE | HOSTS else ["zzword", "ZZ.zz"]
     elif value is None:
         wrong += ["true"]
+    wrong = [text for text in wrong if not (key in LISTS and text == "[]")]
     return st.sampled_from([text for text in wrong if not (key == "search.space" and text == "{}")])
 
 

@@ -6,10 +6,18 @@ from collections import Counter
 import pytest
 from attempts import Attempt, attempt, files, run_command
 from broken import LISTED, broken
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from laboratory import SEED
 
 DRAWN = 300
+# As drawn, a configuration says enough: to look for a smaller one takes minutes.
+DRAWING = settings(
+    max_examples=DRAWN + 100,
+    phases=[Phase.generate],
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +39,7 @@ def test_drawn():
     refused: dict[tuple[str, ...], Attempt] = {}
 
     @seed(SEED)
-    @settings(max_examples=DRAWN + 100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @DRAWING
     @given(broken)
     def every_one_is_refused(arguments):
         if tuple(arguments) not in refused and len(refused) < DRAWN:
