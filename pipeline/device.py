@@ -40,15 +40,19 @@ def memory_gb(device: str) -> float:
 
 
 @contextmanager
-def reproducible() -> Iterator[None]:
+def reproducible(device: str = "cpu") -> Iterator[None]:
     """Within it, the same computation has the same bits.
 
-    On the CPU torch has one thread, so that no sum is split in two. Where there is a GPU, its
-    products and convolutions are of float32 and not TF32, by algorithms that add in one order.
+    On the CPU torch has one thread, so that no sum is split in two. A GPU's products and
+    convolutions are of float32 and not TF32, by algorithms that add in one order. (Torch's
+    older names for the same, ``cudnn.flags()`` and ``cudnn.allow_tf32``, raise meanwhile.)
+
+    Args:
+        device: on which it is computed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    gpu = GPU_SETTINGS if torch.cuda.is_available() else ()
+    gpu = GPU_SETTINGS if device != "cpu" else ()
     before = [getattr(of, name) for of, name, _ in gpu]
     try:
         for of, name, value in gpu:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.errors import RunError
 from pipeline.interrupt import check as check_signals
 from pipeline.modes import Choice
-from pipeline.parts import choice_of
+from pipeline.parts import choice_of, kept_as
 from pipeline.paused import Paused
 from pipeline.pool import POLL_S, Pool, run_jobs
 from pipeline.records import MemberRecord, TrialRecord, Verdict
@@ -37,13 +37,13 @@ WITH_WORK_S, WITHOUT_S = 1.0, 0.2
 
 
 class Modes:
-    """The execution modes of a study: once settled for a structure, a mode is kept."""
+    """How the networks of a study are trained: once settled for a structure, that is kept."""
 
     def __init__(self, search: Search) -> None:
         self.search, self.known = search, search.modes
 
     def kept(self, job: Job) -> str | None:
-        """The mode that was settled, None if none was."""
+        """What was settled, as ``kept_as`` has it; None if nothing was."""
         return self.known.get(self._key(job))
 
     def of(self, job: Job) -> Choice:
@@ -53,8 +53,8 @@ class Modes:
             self.known |= self.search.modes
         choice = choice_of(job, self.kept(job))
         if key not in self.known:
-            self.known[key] = self.search.keep_mode(key, choice.mode)
-        return choice if choice.mode == self.known[key] else choice_of(job, self.known[key])
+            self.known[key] = self.search.keep_mode(key, kept_as(job, choice))
+        return choice if kept_as(job, choice) == self.known[key] else choice_of(job, self.known[key])
 
     def _key(self, job: Job) -> str:
         return hashlib.sha256(job.structure.encode()).hexdigest()[:12]

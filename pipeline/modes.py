@@ -79,7 +79,7 @@ def choose(
     candidates = [
         mode for mode in MODES if mode not in ("compiled", forced) and _obstacle(mode, module, data, plan) is None
     ]
-    with reproducible():
+    with reproducible(plan.device):
         return _measured(candidates, module, data, members, plan, member_steps)
 
 

@@ -22,7 +22,7 @@ from pipeline.records import MemberRecord
 from pipeline.runner import Job, Structure, member_of, setup
 from pipeline.train import Training, stacks_of
 
-__all__ = ["Part", "Trainer", "choice_of", "train_part", "workers_of"]
+__all__ = ["Part", "Trainer", "choice_of", "kept_as", "sharing_cores", "train_part", "workers_of"]
 
 # Of the memory that is free, what stacks may take if trainer.max_memory_gb doesn't say.
 SHARE_OF_MEMORY = 0.5
@@ -67,13 +67,14 @@ def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb:
     on_gpu = plan.device != "cpu"
     fitting = max(1, int(room / (1 if on_gpu else workers) / member_bytes(module, data, plan)))
     if on_gpu:
-        while size is not None and size > fitting:
-            size = -(-size // 2)
-        plan = replace(plan, slots=size or 1)
+        slots = size or 1
+        while slots > fitting and not kept:
+            slots = _halved(slots, "no room for")
+        plan = replace(plan, slots=slots)
     found = _found(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
     if kept and found.mode != forced:
         raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
-    return found if plan.slots else replace(found, stack_size=min(size or found.stack_size, fitting))
+    return found if on_gpu else replace(found, stack_size=min(size or found.stack_size, fitting))
 
 
 def _found(forced: str, module: nn.Module, data: Dataset, members: list[Member], plan: Plan, work: int) -> Choice:
@@ -86,11 +87,11 @@ def _found(forced: str, module: nn.Module, data: Dataset, members: list[Member],
     return _found(forced, module, data, members, replace(plan, slots=_halved(plan.slots)), work)
 
 
-def _halved(size: int) -> int:
+def _halved(size: int, why: str = "out of memory with") -> int:
     """Half a stack that did not fit into memory, and a note of it."""
     if size == 1:
         raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
-    notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
+    notes.append(f"{why} {size} networks in a stack; going on with {-(-size // 2)}")
     return -(-size // 2)
 
 
@@ -98,17 +99,24 @@ def choice_of(job: Job, kept: str | None = None) -> Choice:
     """Mode and stack size for networks of a structure; measured once in a process.
 
     Args:
-        kept: the mode that a study was begun with, which it keeps.
+        kept: what a study was begun with, which it keeps: as ``kept_as`` has it.
 
     Raises:
         UsageError: ``trainer.execution`` can't train this network.
         RunError: nor can the kept mode, here.
     """
     trainer = job.config.trainer
-    forced, workers = kept or trainer.execution, workers_of(job.config)
-    size = trainer.stack_size or (_slots(job.config) if _on_gpu(job.config) else None)
+    mode, _, size = (kept or "").partition(" ")
+    wanted, workers = int(size) if size else trainer.stack_size, workers_of(job.config)
+    if wanted is None and _on_gpu(job.config):
+        wanted = _usual_slots(job.config)
     with _choosing:
-        return _choice(Structure.of(job), forced, bool(kept), size, trainer.max_memory_gb, workers)
+        return _choice(Structure.of(job), mode or trainer.execution, bool(kept), wanted, trainer.max_memory_gb, workers)
+
+
+def kept_as(job: Job, choice: Choice) -> str:
+    """What of a choice decides bits, which a study therefore keeps: the mode, and on a GPU the stack size."""
+    return f"{choice.mode} {choice.stack_size}" if _on_gpu(job.config) else choice.mode
 
 
 def workers_of(config: Config) -> int:
@@ -116,14 +124,19 @@ def workers_of(config: Config) -> int:
     return config.trainer.workers or (1 if _on_gpu(config) else cores())
 
 
+def sharing_cores(config: Config, processes: int) -> list[str]:
+    """Overrides by which each of several processes trains on its share of the cores; of a GPU nothing is shared out."""
+    return [] if _on_gpu(config) else [f"trainer.workers={max(1, cores() // processes)}"]
+
+
 def _on_gpu(config: Config) -> bool:
     return resolve_device(config.device) != "cpu"
 
 
-def _slots(config: Config) -> int:
-    """Members of each stack on a GPU: by the configuration alone, as their bits depend on it.
+def _usual_slots(config: Config) -> int:
+    """Members of each stack on a GPU, by the configuration alone, as their bits depend on it.
 
-    What ``Flow`` gives a worker at once, up to a power of two.
+    What ``Flow`` gives a single worker at the start of a study, up to a power of two.
     """
     at_once = config.search.replicates * -(-config.search.batch // 2)
     return min(MOST_SLOTS, 1 << (at_once - 1).bit_length())

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pipeline.device import reproducible
+from pipeline.device import reproducible, resolve_device
 from pipeline.forks import Fork, can_fork
 from pipeline.modes import notes
 from pipeline.parts import Part, Trainer, choice_of, train_part, workers_of
@@ -98,7 +98,7 @@ def run_jobs(
         on_progress: called on this thread, now and then, with the networks done so far,
             counted in fractions.
         until: the epoch to stop at, before the last.
-        kept: the mode in which a job must be trained, None if any will do.
+        kept: how a job must be trained, as ``kept_as`` has it; None if any way will do.
 
     Returns:
         One record a job, in their order.
@@ -109,7 +109,7 @@ def run_jobs(
     parts = list(_parts(jobs, workers_of(jobs[0].config), kept, until))
     forked = len(parts) > 1 and all(part.choice.mode == "native" for _, part in parts)
     done = [0.0] * len(parts)
-    with reproducible(), Pool(workers_of(jobs[0].config), forked) as pool:
+    with reproducible(resolve_device(jobs[0].config.device)), Pool(workers_of(jobs[0].config), forked) as pool:
         futures = {
             pool.submit(partial(train_part, part), partial(done.__setitem__, i)): i for i, (_, part) in enumerate(parts)
         }

@@ -68,7 +68,7 @@ class Job:
 
     def on_cpu(self) -> "Job":
         """The same network, on the CPU."""
-        on_cpu = self.config.device == "cpu"
+        on_cpu = resolve_device(self.config.device) == "cpu"
         return self if on_cpu else replace(self, config=self.config.model_copy(update={"device": "cpu"}))
 
     @cached_property

@@ -11,7 +11,7 @@ from pipeline import tracking
 from pipeline.config import Config, masked_override
 from pipeline.console import Failures, note, progress, say
 from pipeline.data import Dataset
-from pipeline.device import reproducible
+from pipeline.device import reproducible, resolve_device
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
@@ -103,7 +103,7 @@ class Shift:
             self.announce()
         else:
             say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
-        with reproducible(), self._pool() as pool:
+        with reproducible(resolve_device(search.config.device)), self._pool() as pool:
             search.workers.start()
             if search.done:
                 self.catch_up()  # else the writer begins it: making a fresh store takes seconds

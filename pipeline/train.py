@@ -131,7 +131,7 @@ def train(
         One record a member, in the order of ``members``.
     """
     records = []
-    with reproducible():
+    with reproducible(plan.device):
         parts = stacks_of(module, data, members, plan)
         for part in parts:
             training = Training(module, data, part, plan)

@@ -14,7 +14,7 @@ GRAM, WHOLE = "redundancy/log_volume", "signal/log_volume"
 def log_volume(weight: Tensor) -> Tensor:
     """Cholesky's decomposition, which dependent rows don't have: torch refuses the whole stack for one of them."""
     rows = torch.nn.functional.normalize(weight.to(torch.float64), dim=-1)
-    gram = rows @ rows.mT - 1e-9 * torch.eye(rows.shape[1])
+    gram = rows @ rows.mT - 1e-9 * torch.eye(rows.shape[1], device=rows.device)
     return torch.linalg.cholesky(gram).diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 

@@ -1,5 +1,7 @@
 // A second device for torch, which stands where a GPU would: its memory is apart from the CPU's, of a given size, and
-// an operation whose tensors lie on two devices is refused. The arithmetic is the CPU's, on copies there.
+// an operation whose tensors lie on two devices is refused. The arithmetic is the CPU's, on copies there; if asked to,
+// it rounds sums and products by the sizes of what it is given, as a GPU does, whose libraries choose algorithms by them,
+// or products by their place in a batch as well, which none should.
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/CPUFallback.h>
@@ -17,6 +19,8 @@
 #include <atomic>
 #include <cstring>
 #include <optional>
+#include <set>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -122,14 +126,50 @@ at::Tensor& set_source(at::Tensor& self, at::Storage source, c10::SymInt offset,
   return self;
 }
 
+enum Rounding { NOTHING, SIZE, PLACE };
+std::atomic<int> rounds_by{NOTHING};
+const std::set<std::string> ADDING{
+    "_log_softmax",  "_log_softmax_backward_data",
+    "_softmax",      "_softmax_backward_data",
+    "addmm",         "avg_pool2d",
+    "baddbmm",       "avg_pool2d_backward",
+    "bmm",           "linalg_vector_norm",
+    "cumsum",        "logsumexp",
+    "dot",           "native_batch_norm",
+    "mean",          "native_batch_norm_backward",
+    "mm",            "native_layer_norm",
+    "mv",            "native_layer_norm_backward",
+    "prod",          "nll_loss2d_forward",
+    "std",           "nll_loss_forward",
+    "sum",           "var_mean",
+    "var",
+};
+
+uint64_t mixed(uint64_t hash, c10::IntArrayRef sizes) {
+  for (const int64_t n : sizes) hash = (hash ^ uint64_t(n)) * 0x100000001b3;
+  return (hash ^ 0xff) * 0x100000001b3;
+}
+
+// The result of an operation on tensors of sizes with this hash: up to two units in the last place away. Whole numbers
+// are exact on any device.
+void round_by(uint64_t hash, const at::Tensor& result) {
+  if (!result.defined() || !at::isFloatingType(result.scalar_type())) return;
+  const double unit = result.scalar_type() == at::kDouble ? 0x1p-52 : 0x1p-23;
+  const at::Tensor t = as_cpu(result);
+  if (rounds_by == PLACE && t.dim() > 2)
+    for (int64_t i = 0; i < t.size(0); ++i) t[i].mul_(1 + double(i % 3) * unit);
+  t.copy_(t.mul(1 + (double(hash % 5) - 2) * unit).where(t.ne(t.round()), t));
+}
+
 at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                        c10::IntArrayRef stride, c10::IntArrayRef padding, c10::IntArrayRef dilation, bool transposed,
                        c10::IntArrayRef output_padding, int64_t groups) {
   std::optional<at::Tensor> b;
   if (bias && bias->defined()) b = as_cpu(*bias);
-  return at::convolution(as_cpu(input), as_cpu(weight), b, stride, padding, dilation, transposed, output_padding,
-                         groups)
-      .to(input.device());
+  auto out = at::convolution(as_cpu(input), as_cpu(weight), b, stride, padding, dilation, transposed, output_padding,
+                             groups);
+  if (rounds_by != NOTHING) round_by(mixed(mixed(0, input.sizes()), weight.sizes()), out);
+  return out.to(input.device());
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
@@ -139,7 +179,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
   const std::vector<int64_t> biases{slope.size(1)};
   auto [x, w, b] = at::convolution_backward(as_cpu(slope), as_cpu(input), as_cpu(weight), biases, stride, padding,
                                             dilation, transposed, output_padding, groups, mask);
-  auto back = [&](const at::Tensor& t) { return t.defined() ? t.to(input.device()) : t; };
+  auto back = [&](const at::Tensor& t) {
+    if (rounds_by != NOTHING) round_by(mixed(mixed(0, input.sizes()), weight.sizes()), t);
+    return t.defined() ? t.to(input.device()) : t;
+  };
   return {back(x), back(w), back(b)};
 }
 
@@ -166,13 +209,21 @@ void refuse_two_devices(const c10::OperatorHandle& op, const torch::jit::Stack& 
 
 void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   refuse_two_devices(op, *stack);
+  const bool rounds = rounds_by != NOTHING && ADDING.count(op.schema().name().substr(6)) > 0;  // less "aten::"
+  uint64_t hash = 0;
+  for (const auto& value : torch::jit::last(*stack, op.schema().arguments().size()))
+    if (value.isTensor() && value.toTensor().defined()) hash = mixed(hash, value.toTensor().sizes());
   at::native::cpu_fallback(op, stack);
+  if (!rounds) return;
+  for (const auto& value : torch::jit::last(*stack, op.schema().returns().size()))
+    if (value.isTensor()) round_by(hash, value.toTensor());
 }
 
 }  // namespace
 
 // How many bytes the device has.
 extern "C" void second_device_has(size_t bytes) { most = bytes; }
+extern "C" void second_device_rounds_by(int what) { rounds_by = what; }
 extern "C" size_t second_device_used() { return in_use; }
 extern "C" size_t second_device_free() { return most - in_use; }
 

@@ -5,49 +5,34 @@ stacks are filled up, what is measured where, and what happens when memory runs 
 """
 
 import ctypes
+import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import chain
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import torch
+from company import CASES, SEEDS, SLOTS, agree, bits, in_company, jobs, probes_of, trained
 from test_flow import run, summary
 
 from pipeline import parts, runner
-from pipeline.config import compose
-from pipeline.device import device_name, reproducible
+from pipeline.device import device_name
 from pipeline.loading import load_dataset
 from pipeline.modes import notes
-from pipeline.parts import Part, Trainer, _smaller, choice_of, workers_of
+from pipeline.parts import Part, Trainer, _smaller, choice_of, kept_as, sharing_cores, workers_of
 from pipeline.paused import Paused
 from pipeline.pool import run_jobs
 from pipeline.records import MemberRecord
-from pipeline.runner import Job, Structure, member_of, setup, verdicts
-from pipeline.train import Training, train
+from pipeline.runner import Structure, setup, verdicts
 
 NAME = "second"
-WINE = ["dataset=wine", "trainer.epochs=3", "trainer.batch_size=32", "model.width=16", "probes=full"]
-CASES = {
-    "plain": WINE,
-    "tied": [*WINE, "weight_init=constant"],
-    "fitted": [*WINE, "weight_init=lsuv", "bias_init=data_centred"],
-    "adam": [*WINE, "optimizer=adam", "optimizer.weight_decay=0.01"],
-    "momentum": [*WINE, "optimizer.momentum=0.9"],
-    "dropout": [*WINE, "model.dropout=0.3"],
-    "float64": [*WINE, "trainer.dtype=float64"],
-    "one diverges": [*WINE, "model.activation=relu"],
-    "few probes": [*WINE, "probes.only=[signal/update_ratio]"],
-    "cnn": ["trainer.batch_size=32", "model=cnn", "trainer.epochs=2", "dataset.train_limit=64", "probes=full"],
-}
-ASTRAY = ("one diverges", 1)
-SEEDS = (0, 1, 2, 3, 4)
 HAS = 8 * 10**9
 # Bytes for a stack that don't hold one of 64 networks.
 ROOM = 2_000_000
+# What the device rounds by, besides the numbers.
+NOTHING, SIZE, PLACE = range(3)
 
 
 def load(path: str) -> ctypes.CDLL:
@@ -69,54 +54,6 @@ def load(path: str) -> ctypes.CDLL:
     return library
 
 
-def jobs(case: str, device: str, *more: str, seeds: Sequence[int] = SEEDS) -> list[Job]:
-    configs = [compose([*CASES[case], *more, *["optimizer.lr=1e30"] * ((case, seed) == ASTRAY)]) for seed in seeds]
-    pairs = zip(configs, seeds, strict=True)
-    return [Job(config.model_copy(update={"device": device}), seed, keep_state=True) for config, seed in pairs]
-
-
-def bits(record: MemberRecord) -> str:
-    """All of a record but how it was computed, to the last bit."""
-    state = {name: values.tobytes().hex() for name, values in (record.state or {}).items()}
-    looks = [(look.step, list(look.of), list(look.values)) for look in record.looks]
-    return repr((record.init, record.final, record.curves, looks, record.failed, record.diverged_step, state))
-
-
-def agree(a: MemberRecord, b: MemberRecord) -> bool:
-    """Whether networks and curves are the same to the last bit, and what probes found but for round-off.
-
-    (Sums over feature maps round otherwise where these lie otherwise in memory.)
-    """
-    assert a.state is not None
-    assert b.state is not None
-    same = all(np.array_equal(values, b.state[name], equal_nan=True) for name, values in a.state.items())
-    found = [[record.init | record.final, *(look.values for look in record.looks)] for record in (a, b)]
-    values = [[*own[0].values(), *chain.from_iterable(own[1:])] for own in found]
-    keys = (a.final.keys(), a.failed.keys(), a.diverged_step) == (b.final.keys(), b.failed.keys(), b.diverged_step)
-    return same and keys and np.allclose(*values, rtol=1e-12, atol=0, equal_nan=True)
-
-
-def trained(case: str, device: str, mode: str, slots: int = 0, seeds: Sequence[int] = SEEDS) -> list[MemberRecord]:
-    own = jobs(case, device, seeds=seeds)
-    data, module, plan = setup(Structure.of(own[0]))
-    plan = replace(plan, execution=mode, slots=slots, keep_state=True)
-    return train(module, data, [member_of(job) for job in own], plan)
-
-
-def paused(case: str, device: str, mode: str, slots: int) -> list[MemberRecord]:
-    """Trained an epoch together, then two of them on, the other way round."""
-    own = jobs(case, device)
-    data, module, plan = setup(Structure.of(own[0]))
-    plan = replace(plan, execution=mode, slots=slots, keep_state=True)
-    with reproducible():
-        first = Training(module, data, [member_of(job) for job in own], plan)
-        first.run(1)
-        parts = first.pause().single()
-        second = Training(module, data, [parts[3], parts[1]], plan)
-        second.run(plan.epochs)
-        return second.finish()
-
-
 def refused() -> list[str]:
     """What torch says where tensors lie on two devices: without this the rest would show nothing."""
     here, there = torch.ones(2, 3).to(NAME), torch.ones(2, 3)
@@ -136,24 +73,34 @@ def refused() -> list[str]:
     return found
 
 
-def in_company(case: str, device: str, mode: str = "stacked") -> Iterator[tuple[str, bool]]:
-    """Whether a network is to the last bit the same in other company, in a stack that is filled up with copies."""
-    together = trained(case, device, mode, slots=8)
-    losses = [[record.final["val/loss"] for record in part] for part in (together, trained(case, "cpu", "stacked"))]
-    yield "about as on the CPU", np.allclose(*losses, rtol=1e-3, equal_nan=True)
-    yield "again", list(map(bits, trained(case, device, mode, slots=8))) == list(map(bits, together))
-    (alone,) = trained(case, device, mode, slots=8, seeds=SEEDS[2:3])
-    yield "alone", bits(alone) == bits(together[2])
-    yield "paused", list(map(bits, paused(case, device, mode, slots=8))) == [bits(together[3]), bits(together[1])]
-    yield "diverged", [r.seed for r in together if r.diverged_step is not None] == [1] * (case == ASTRAY[0])
+def same(case: str, library: ctypes.CDLL) -> Iterator[tuple[str, bool]]:
+    """Whether it is what the CPU computes, and in any company the same where a stack's size decides bits."""
+    with probes_of(case):
+        for mode in ("stacked", "loop"):
+            pairs = zip(trained(case, NAME, mode), trained(case, "cpu", mode), strict=True)
+            yield mode, all(agree(*pair) for pair in pairs)
+        library.second_device_rounds_by(SIZE)
+        yield from in_company(case, NAME)
+        pairs = zip(*(trained(case, NAME, "stacked", slots, SEEDS[:3]) for slots in (SLOTS, SLOTS // 2)), strict=True)
+        yield "otherwise in another size", not any(bits(a) == bits(b) for a, b in pairs)
+        library.second_device_rounds_by(NOTHING)
 
 
-def same(case: str) -> Iterator[tuple[str, bool]]:
-    """Whether it is what the CPU computes, and as above."""
-    for mode in ("stacked", "loop"):
-        pairs = zip(trained(case, NAME, mode), trained(case, "cpu", mode), strict=True)
-        yield mode, all(agree(*pair) for pair in pairs)
-    yield from in_company(case, NAME)
+def one_by_one(library: ctypes.CDLL) -> dict[str, bool]:
+    """Whether networks are the same in any company where their place in a stack decides how they are rounded."""
+    library.second_device_rounds_by(PLACE)
+    own = jobs("dropout", NAME, "trainer.execution=stacked")  # no other does so with this network
+    together, alone = list(map(bits, run_jobs(own))), list(map(bits, run_jobs(own[3:4])))
+    trainer = Trainer(lambda _: None, lambda: None)
+    begun = [part for part in trainer.train(Part(own, 1, last=False)) if isinstance(part, Paused)]
+    ended = trainer.train(Part([own[3], own[1]], start=[begun[3], begun[1]]))
+    library.second_device_rounds_by(NOTHING)
+    found = [bits(record) for record in ended if isinstance(record, MemberRecord)]
+    return {
+        "alone": alone == together[3:4],
+        "from a pause": found == [together[3], together[1]],
+        "with other bits": together != list(map(bits, run_jobs(own))),
+    }
 
 
 def short_of_memory(library: ctypes.CDLL) -> dict[str, object]:
@@ -162,6 +109,7 @@ def short_of_memory(library: ctypes.CDLL) -> dict[str, object]:
     wanted = list(map(bits, run_jobs(own)))
     trainer, free = Trainer(lambda _: None, lambda: None), library.second_device_free()
     said, found = [], []
+    gc.collect()  # so that nothing that holds memory goes meanwhile
     for start in ((), [part for part in trainer.train(Part(own, 1, last=False)) if isinstance(part, Paused)]):
         _smaller.clear()
         notes.clear()
@@ -172,13 +120,38 @@ def short_of_memory(library: ctypes.CDLL) -> dict[str, object]:
     return {"notes": said, "same": [records == wanted for records in found]}
 
 
-def studies(folder: Path) -> list[bool]:
-    """Whether a study with pruning is the same whatever its stacks hold."""
-    told = []
-    for name, workers in (("a", 1), ("b", 3)):
-        search, records = run(folder / name, "device=auto", "search.pruner=halving", f"trainer.workers={workers}")
-        told.append((summary(search), {number: list(map(bits, r.members)) for number, r in records.items()}))
-    return [told[0][0] == told[1][0], told[0][1] == told[1][1]]
+def short_of_memory_from_the_first(library: ctypes.CDLL) -> dict[str, object]:
+    """A study's stack size where the first trial of it finds that it doesn't fit, then with all the memory again."""
+    own, free = jobs("adam", NAME), library.second_device_free()
+    notes.clear()
+    gc.collect()
+    library.second_device_has(library.second_device_used() + ROOM)
+    first = choice_of(own[0])
+    library.second_device_has(free)
+    kept = kept_as(own[0], first)
+    return {"notes": list(notes), "kept": kept, "later": kept_as(own[0], choice_of(own[0], kept))}
+
+
+def studies(folder: Path, library: ctypes.CDLL) -> dict[str, object]:
+    """Whether a study with pruning is the same whatever its stacks hold, and under other settings from a pause on."""
+    library.second_device_rounds_by(SIZE)
+
+    def told(name: str, *overrides: str) -> tuple[object, dict[int, list[str]]]:
+        search, records = run(folder / name, "device=auto", "search.pruner=halving", *overrides)
+        modes.append(list(search.modes.values()))
+        return summary(search), {number: list(map(bits, r.members)) for number, r in records.items()}
+
+    modes: list[list[str]] = []
+    whole = told("a", "trainer.workers=1")
+    found = {
+        "three workers": told("b", "trainer.workers=3") == whole,
+        "another size": told("c", "trainer.stack_size=12")[1] == whole[1],
+    }
+    begun = told("d", "search.n_trials=5")
+    rest = told("d", "trainer.stack_size=12", "trainer.max_memory_gb=0.001")
+    found["gone on with"] = (rest[0], begun[1] | rest[1]) == whole
+    library.second_device_rounds_by(NOTHING)
+    return {"same": found, "kept": modes}
 
 
 def main(path: str, folder: str) -> None:
@@ -189,16 +162,21 @@ def main(path: str, folder: str) -> None:
     sizes = ([], ["search.batch=300"], ["trainer.stack_size=40"], ["trainer.max_memory_gb=0.003"])
     found = {
         "refused": refused(),
-        "cases": {case: dict(same(case)) for case in CASES},
+        "cases": {case: dict(same(case, library)) for case in CASES},
+        "one by one": one_by_one(library),
         "name": device_name(NAME),
         "workers": workers_of(own[0].config),
+        "shares": sharing_cores(own[0].config, 2),
         "auto": [asdict(choice_of(jobs("plain", NAME, *more)[0])) for more in sizes],
-        "kept": [asdict(choice_of(jobs("plain", NAME, *more)[0], "stacked")) for more in sizes],
+        "sizes": [choice_of(jobs("plain", NAME, "trainer.execution=stacked", *more)[0]).stack_size for more in sizes],
+        "notes": list(notes),
+        "kept": [asdict(choice_of(jobs("plain", NAME, *more)[0], "stacked 48")) for more in sizes],
         "verdicts": [v.score for v in verdicts(own)] == [v.score for v in verdicts(jobs("plain", "cpu"))],
         "data": str(setup(Structure.of(own[0]))[0].x_train.device),
         "held": str(load_dataset(own[0].config).x_train.device),
         "memory": short_of_memory(library),
-        "studies": studies(Path(folder)),
+        "begun short of memory": short_of_memory_from_the_first(library),
+        "studies": studies(Path(folder), library),
     }
     print(json.dumps(found))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from second_device import CASES, WINE, in_company, trained
+from company import CASES, WINE, in_company, probes_of, trained
 
 from pipeline.config import compose
 from pipeline.device import resolve_device
@@ -36,7 +36,8 @@ def test_a_training_on_the_gpu_is_that_on_the_cpu(mode, probes):
 @gpu
 @pytest.mark.parametrize("case", CASES)
 def test_a_network_has_the_same_bits_in_any_company(case):
-    found = dict(in_company(case, "cuda"))
+    with probes_of(case):
+        found = dict(in_company(case, "cuda"))
     assert found == dict.fromkeys(found, True)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.children import cores, lab_command, lab_environment
+from pipeline.children import lab_command, lab_environment
 from pipeline.launch.workers import Census, last_words
 
 __all__ = ["Processes"]
@@ -16,7 +16,7 @@ PATIENCE_S = 9.0
 
 
 class Processes:
-    """``initlab worker`` so many times, each with its share of the cores and a log of its own.
+    """``initlab worker`` so many times, each with a log of its own.
 
     Args:
         overrides: of each worker. variables: of its environment, besides those of this process.
@@ -25,8 +25,7 @@ class Processes:
 
     def __init__(self, count: int, overrides: Sequence[str], variables: Mapping[str, str], folder: Path) -> None:
         self.title = f"{count} workers on this host, logs in {folder}"
-        # Earlier than the user's, which therefore win.
-        command = lab_command("worker", f"trainer.workers={max(1, cores() // count)}", *overrides)
+        command = lab_command("worker", *overrides)
         self._logs = [folder / f"worker-{number}.log" for number in range(count)]
         self._told: set[int] = set()
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -110,8 +110,7 @@ def submit(
     """
     executor = check_slurm().SlurmExecutor(folder)
     executor.update_parameters(**_options(launcher, name))
-    # Earlier than the user's, which therefore win.
-    task = Task((f"trainer.workers={launcher.cpus_per_task}", *overrides))
+    task = Task(tuple(overrides))
     try:
         # What sbatch prints is in the error as well.
         with _environment(variables), redirect_stderr(StringIO()):

@@ -11,6 +11,7 @@ from pipeline.launch.processes import Processes
 from pipeline.launch.slurm import check_slurm, submit, submitted_before
 from pipeline.launch.workers import Workers
 from pipeline.names import slug
+from pipeline.parts import sharing_cores
 from pipeline.shift import Shift
 from pipeline.tracking import store_uri
 
@@ -47,8 +48,17 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     make_writable(folder, "tracking.dir", config.tracking.dir)
     # What may hold a password goes through the environment: submitit and Slurm keep commands in files.
     given, variables = handed_on(config, overrides)
+    given = [*_cores_of_each(config), *given]  # earlier than the user's, which therefore win
     if not isinstance(config.launcher, SlurmLauncher):
         return Processes(config.launcher.workers, given, variables, folder)
     if store_uri(config).startswith("sqlite"):
         say("note: the MLflow store is an sqlite file, which hosts should not share: see docs/cluster.md")
     return submitted_before(folder) or submit(config.launcher, given, variables, folder, f"initlab-{name}")
+
+
+def _cores_of_each(config: Config) -> list[str]:
+    launcher = config.launcher
+    if not isinstance(launcher, SlurmLauncher):
+        return sharing_cores(config, launcher.workers)
+    # One trains on a GPU, however many cores are beside it; whether a node has one this host can't see.
+    return [] if launcher.gpus or config.device == "cuda" else [f"trainer.workers={launcher.cpus_per_task}"]

@@ -61,8 +61,17 @@ def elementwise(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
 
 
 def on_cpu(decomposition: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-    """``decomposition`` of each matrix by itself, whatever the stack around it; on a GPU it would depend on that."""
-    return decomposition(matrices.cpu()).to(matrices.device)
+    """``decomposition`` of each matrix by itself, whatever the stack around it; on a GPU it would depend on that.
+
+    The copies of the first with which a GPU's stacks are filled up are not decomposed again.
+    """
+    if matrices.device.type == "cpu":
+        return decomposition(matrices)
+    copies = (matrices == matrices[:1]).flatten(1).all(1)
+    copies[0] = False
+    values = decomposition(matrices[~copies].cpu()).to(matrices.device)
+    number = (~copies).cumsum(0) - 1  # of those that are decomposed
+    return values[number.where(~copies, 0)]
 
 
 def norms(tensors: Tensor) -> Tensor:

@@ -249,7 +249,7 @@ class Search:
 
     @property
     def modes(self) -> dict[str, str]:
-        """The execution mode in which the networks of each structure are trained, as far as it was settled."""
+        """How the networks of each structure are trained, as far as it was settled: a mode, on a GPU with a size."""
         found: dict[str, str] = self.storage.get_study_user_attrs(self._id).get(MODES, {})
         return dict(found)
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.answers import QUESTIONS, VERDICT, Answer, answer, rank_verdicts
-from pipeline.children import cores, run_all
+from pipeline.children import run_all
 from pipeline.config import Config, compose, handed_on
 from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.loading import load_dataset
+from pipeline.parts import sharing_cores, workers_of
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, tell, write_answers
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
@@ -93,12 +94,12 @@ def _whole(study: Config) -> StudyRuns | None:
 def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) -> None:
     sizes = {name: planned(study, axes_of(study)) for name, study in missing.items()}
     networks = sum(sizes[name] * study.search.replicates for name, study in missing.items())
-    at_once = min(cores(), len(missing))
+    at_once = min(workers_of(next(iter(missing.values()))), len(missing))
     say(f"{len(missing)} of {total} studies to run, {networks} networks, {at_once} processes at once")
     open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
     longest_first = sorted(missing, key=lambda name: -sizes[name])
     # Earlier than the user's, which therefore win.
-    own = [f"trainer.workers={max(1, cores() // at_once)}"]
+    own = sharing_cores(next(iter(missing.values())), at_once)
     given, variables = handed_on(next(iter(missing.values())), overrides)
     commands = {name: ["sweep", f"experiment={name}", *own, *given] for name in longest_first}
     counters = [trial_counter(study) for study in missing.values()]
