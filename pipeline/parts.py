@@ -136,10 +136,10 @@ def _on_gpu(config: Config) -> bool:
 def _usual_slots(config: Config) -> int:
     """Members of each stack on a GPU, by the configuration alone, as their bits depend on it.
 
-    What ``Flow`` gives a single worker at the start of a study, up to a power of two.
+    What ``Flow`` gives each of the launcher's workers at the start of a study, up to a power of two.
     """
-    at_once = config.search.replicates * -(-config.search.batch // 2)
-    return min(MOST_SLOTS, 1 << (at_once - 1).bit_length())
+    share = -(-config.search.batch // (2 * max(1, config.launcher.workers)))
+    return min(MOST_SLOTS, 1 << (config.search.replicates * share - 1).bit_length())
 
 
 # Of structures whose stacks didn't fit into memory: how many members do. Of this process.

@@ -102,7 +102,7 @@ def verdicts(jobs: Sequence[Job]) -> list[Verdict]:
 
 
 def look_ahead(jobs: Sequence[Job], members: Sequence[Member] | None = None) -> list[tuple[Signs, Verdict]]:
-    """The verdict on each job, with the signs that it rests on: on the CPU, so that it is the same on all machines.
+    """The verdict on each job, with the signs that it rests on: on the CPU, so that it is the same beside a GPU.
 
     Args:
         members: the networks of the jobs, where they are drawn already.

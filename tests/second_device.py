@@ -159,7 +159,8 @@ def main(path: str, folder: str) -> None:
     for module in (parts, runner):  # a configuration can't name this device
         module.resolve_device = lambda device: NAME if device == "auto" else device  # type: ignore[attr-defined]
     own = jobs("plain", NAME)
-    sizes = ([], ["search.batch=300"], ["trainer.stack_size=40"], ["trainer.max_memory_gb=0.003"])
+    many = "search.batch=300"
+    sizes = ([], [many], [many, "launcher.workers=4"], ["trainer.stack_size=40"], ["trainer.max_memory_gb=0.003"])
     found = {
         "refused": refused(),
         "cases": {case: dict(same(case, library)) for case in CASES},

@@ -86,8 +86,8 @@ def test_the_data_lie_there_and_the_verdict_is_that_of_the_cpu(seen):
 def test_one_worker_fills_stacks_of_what_a_study_has_under_way(seen):
     assert seen["workers"] == 1
     assert seen["shares"] == []
-    assert seen["sizes"][:3] == [64, 512, 40]  # the first of 12 trials x 3 replicates
-    assert seen["sizes"][3] < 64  # for want of memory
+    assert seen["sizes"][:4] == [64, 512, 128, 40]  # of 12, 150 and 38 trials x 3 replicates
+    assert seen["sizes"][4] < 64  # for want of memory
     assert seen["notes"][0] == "no room for 64 networks in a stack; going on with 32"
 
 
@@ -97,7 +97,7 @@ def test_what_was_measured_of_other_stacks_changes_no_size(seen):
 
 
 def test_what_a_study_was_begun_with_is_kept_under_any_settings(seen):
-    assert seen["kept"] == [{"mode": "stacked", "stack_size": 48}] * 4
+    assert seen["kept"] == [{"mode": "stacked", "stack_size": 48}] * 5
 
 
 def test_where_memory_runs_out_stacks_are_halved(seen):

@@ -48,7 +48,7 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     make_writable(folder, "tracking.dir", config.tracking.dir)
     # What may hold a password goes through the environment: submitit and Slurm keep commands in files.
     given, variables = handed_on(config, overrides)
-    given = [*_cores_of_each(config), *given]  # earlier than the user's, which therefore win
+    given = [*cores_of_each(config), *given]  # earlier than the user's, which therefore win
     if not isinstance(config.launcher, SlurmLauncher):
         return Processes(config.launcher.workers, given, variables, folder)
     if store_uri(config).startswith("sqlite"):
@@ -56,7 +56,8 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     return submitted_before(folder) or submit(config.launcher, given, variables, folder, f"initlab-{name}")
 
 
-def _cores_of_each(config: Config) -> list[str]:
+def cores_of_each(config: Config) -> list[str]:
+    """Overrides by which each worker trains on the cores that it has."""
     launcher = config.launcher
     if not isinstance(launcher, SlurmLauncher):
         return sharing_cores(config, launcher.workers)
