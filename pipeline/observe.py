@@ -14,11 +14,12 @@ from pipeline.layers import Layer
 from pipeline.plan import Plan
 from pipeline.probes import PROBES, Need, log_spaced, measure, needs_signals, take_snapshot
 from pipeline.records import LayerLook, MemberRecord
-from pipeline.stack import ROW_BLOCK, Parameters, Stack
+from pipeline.stack import ROW_BLOCK, Stack
 from pipeline.symmetry import chain_prediction, stack_symmetry
 from pipeline.ties import TieClock
+from pipeline.updates import update_ratios
 
-__all__ = ["Observer", "Seen", "probe_batch", "update_ratios"]
+__all__ = ["Observer", "Seen", "probe_batch"]
 
 
 def probe_batch(data: Dataset, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -235,35 +236,3 @@ class Observer:
     def _add(self, name: str, values: Tensor) -> None:
         for record, value in zip(self.seen.records, values.tolist(), strict=True):
             record.add(self.step, (name,), (value,))
-
-
-def update_ratios(stack: Stack, updates: Parameters, layers: Sequence[Layer]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Norm of the update over the norm of the weights it was added to, ``(stack.looked,)``; 0 if neither moved.
-
-    Args:
-        updates: what was added to the parameters as they are now.
-        layers: whose weights count; those that no optimiser moves don't.
-
-    Returns:
-        Of all weights together, and of each layer by its name; on the stack's device.
-    """
-    none = torch.zeros(stack.looked, dtype=torch.float64, device=stack.device)
-    squares = {layer.name: (none, none) for layer in layers}
-    squares |= {layer.name: _squares(stack, updates, layer) for layer in layers if layer.weight in updates}
-    moved, before = (
-        (sum(parts, start=none) for parts in zip(*squares.values(), strict=True)) if layers else (none, none)
-    )
-    return _ratio(moved, before), {name: _ratio(*parts) for name, parts in squares.items()}
-
-
-def _squares(stack: Stack, updates: Parameters, layer: Layer) -> tuple[Tensor, Tensor]:
-    """Squared norms of a weight's update and of the weight before it, each ``(S,)``."""
-    change, weight = updates[layer.weight], stack.parameters[layer.weight]
-    if stack.native:
-        return kernels.sums_of_change(change, weight)
-    update, after = (t[: stack.looked].detach().flatten(1).to(torch.float64) for t in (change, weight))
-    return update.square().sum(1), (after - update).square().sum(1)
-
-
-def _ratio(moved: Tensor, before: Tensor) -> Tensor:
-    return torch.where(moved == 0, 0.0, (moved / before).sqrt())

@@ -12,12 +12,12 @@ from torch import nn
 from pipeline.init import BIASES, WEIGHTS, InitSpec, initial_parameters
 from pipeline.layers import Layer, activation_paths, trace_layers
 from pipeline.models import MLP
-from pipeline.observe import update_ratios
 from pipeline.optim import OptimizerSpec
 from pipeline.plan import Member, Plan
 from pipeline.probes import PROBES, LayerProbe, measure, take_snapshot
 from pipeline.stack import Stack
 from pipeline.train import train
+from pipeline.updates import update_ratios
 
 # Which weight reads each hidden layer's activations, or nothing but them flattened.
 READERS = {
