@@ -30,8 +30,10 @@ class _Child:
 
 
 def cores() -> int:
-    """How many processes may compute at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processes may compute at once: on the cores that this one may use, or that Slurm has given it."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")  # beyond which not every cluster keeps it from going
+    return min(here, int(given)) if given.isdigit() and int(given) else here
 
 
 def lab_command(*arguments: str) -> list[str]:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from pipeline.notes import notes
+
 if TYPE_CHECKING:  # the report takes a second to import, which `initlab theory` need not wait for
     from pipeline.records import TrialRecord
     from pipeline.report import Row, Summary
 
-__all__ = ["Failures", "Progress", "note", "progress", "say", "study_table", "table"]
+__all__ = ["Failures", "Progress", "note", "progress", "say", "say_notes", "study_table", "table"]
 
 
 def say(*lines: str) -> None:
@@ -34,6 +36,12 @@ def note(line: str) -> None:
     with suppress(BrokenPipeError):
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
+
+
+def say_notes(speak: Callable[[str], None] = say) -> None:
+    """What the engine found worth a line, once."""
+    while notes:
+        speak(f"note: {notes.pop(0)}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

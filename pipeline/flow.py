@@ -44,14 +44,13 @@ class Modes:
 
     def kept(self, job: Job) -> str | None:
         """What was settled, as ``kept_as`` has it; None if nothing was."""
-        return self.known.get(self._key(job))
+        if (key := self._key(job)) not in self.known:  # another worker may have settled it
+            self.known |= self.search.modes
+        return self.known.get(key)
 
     def of(self, job: Job) -> Choice:
         """Settles it, unless another worker has."""
-        key = self._key(job)
-        if key not in self.known:
-            self.known |= self.search.modes
-        choice = choice_of(job, self.kept(job))
+        choice, key = choice_of(job, self.kept(job)), self._key(job)
         if key not in self.known:
             self.known[key] = self.search.keep_mode(key, kept_as(job, choice))
         return choice if kept_as(job, choice) == self.known[key] else choice_of(job, self.known[key])
@@ -118,7 +117,7 @@ class Flow:
     @property
     def share(self) -> int:
         """Trials of a stack: those that may be under way, shared out."""
-        return -(-self.search.under_way // (AHEAD * self.pool.workers * (1 + len(self.search.others))))
+        return -(-self.search.under_way // (AHEAD * self.pool.workers * self.search.trainers))
 
     def run(self) -> None:
         """Until the search has all its trials, whoever trains them."""

@@ -23,10 +23,11 @@ from pipeline.errors import UsageError, in_one_line
 from pipeline.execution import MODES, obstacle
 from pipeline.free import is_out_of_memory
 from pipeline.native import NoCompilerError, cache_folder, machine
+from pipeline.notes import notes
 from pipeline.plan import Member, Plan
 from pipeline.train import Training, stacks_of
 
-__all__ = ["Choice", "choose", "notes"]
+__all__ = ["Choice", "choose"]
 
 # A mode must be this much faster to be preferred to an earlier one in MODES.
 MARGIN = 0.95
@@ -39,9 +40,6 @@ REPEATS = 3
 WORTH_TRYING_S = 20.0
 # torch.compile takes some twenty seconds: it is tried where training would take this long without it.
 WORTH_COMPILING_S = 300.0
-
-notes: list[str] = []
-"""What should be said to the user once, in the order in which it was found; whoever says it clears it."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def _compiled_time(size: int, module: nn.Module, data: Dataset, members: Sequenc
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        notes.append(f"without the compiled mode, which failed ({in_one_line(error)})")
+        notes.append(f"without the compiled mode, which failed ({in_one_line(error.__cause__ or error)})")
         return math.inf
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from pipeline.children import cores
-from pipeline.config import Config
+from pipeline.config import Config, SlurmLauncher
 from pipeline.dataset import Dataset
 from pipeline.device import resolve_device
 from pipeline.errors import RunError
 from pipeline.free import is_out_of_memory
 from pipeline.memory import available_gb, member_bytes
-from pipeline.modes import Choice, choose, notes
+from pipeline.modes import Choice, choose
+from pipeline.notes import notes
 from pipeline.paused import Paused
 from pipeline.plan import Member, Plan
 from pipeline.records import MemberRecord
@@ -58,19 +59,16 @@ _choosing = threading.Lock()
 
 
 @lru_cache(maxsize=64)
-def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb: float | None, workers: int) -> Choice:
+def _choice(of: Structure, forced: str, kept: bool, size: int | None, memory_gb: float | None, at_once: int) -> Choice:
     data, module, plan = setup(of)
     config = of.config
     steps = config.trainer.epochs * (len(data.x_train) // plan.batch_size)
     work = steps * config.search.n_trials * config.search.replicates
     room = (memory_gb or SHARE_OF_MEMORY * available_gb(plan.device)) * 1e9
     on_gpu = plan.device != "cpu"
-    fitting = max(1, int(room / (1 if on_gpu else workers) / member_bytes(module, data, plan)))
+    fitting = max(1, int(room / at_once / member_bytes(module, data, plan)))
     if on_gpu:
-        slots = size or 1
-        while slots > fitting and not kept:
-            slots = _halved(slots, "no room for")
-        plan = replace(plan, slots=slots)
+        plan = replace(plan, slots=(size or 1) if kept else _fitted(size or 1, fitting))
     found = _found(forced, module, data, [member_of(Job(config, config.seed))], plan, work)
     if kept and found.mode != forced:
         raise RunError(f"the study was begun with trainer.execution={forced}, which can't be had here: {notes[-1]}")
@@ -87,11 +85,21 @@ def _found(forced: str, module: nn.Module, data: Dataset, members: list[Member],
     return _found(forced, module, data, members, replace(plan, slots=_halved(plan.slots)), work)
 
 
-def _halved(size: int, why: str = "out of memory with") -> int:
-    """Half a stack that did not fit into memory, and a note of it."""
+def _fitted(size: int, fitting: int) -> int:
+    """A stack's size, halved until it fits, and a note of it."""
+    found = size
+    while found > fitting:
+        found = -(-found // 2)
+    if found < size:
+        notes.append(f"no room for {size} networks in a stack; going on with {found}")
+    return found
+
+
+def _halved(size: int) -> int:
+    """Half a stack for which memory has run out, and a note of it."""
     if size == 1:
         raise RunError("out of memory with a single network; use a smaller one, or a smaller trainer.batch_size")
-    notes.append(f"{why} {size} networks in a stack; going on with {-(-size // 2)}")
+    notes.append(f"out of memory with {size} networks in a stack; going on with {-(-size // 2)}")
     return -(-size // 2)
 
 
@@ -105,13 +113,19 @@ def choice_of(job: Job, kept: str | None = None) -> Choice:
         UsageError: ``trainer.execution`` can't train this network.
         RunError: nor can the kept mode, here.
     """
-    trainer = job.config.trainer
+    config, trainer, on_gpu = job.config, job.config.trainer, _on_gpu(job.config)
     mode, _, size = (kept or "").partition(" ")
-    wanted, workers = int(size) if size else trainer.stack_size, workers_of(job.config)
-    if wanted is None and _on_gpu(job.config):
-        wanted = _usual_slots(job.config)
+    if kept and bool(size) != on_gpu:
+        here, there = ("a GPU", "the CPU") if on_gpu else ("the CPU", "a GPU")
+        raise RunError(f"the study was begun on {there}, and {here} rounds otherwise: go on with it there, or anew")
+    wanted = int(size) if size else trainer.stack_size
+    if wanted is None and on_gpu:
+        wanted = _usual_slots(config)
+    # Workers that a launcher starts on this host share its memory.
+    several = 1 if isinstance(config.launcher, SlurmLauncher) else max(1, config.launcher.workers)
+    at_once = several * workers_of(config)
     with _choosing:
-        return _choice(Structure.of(job), mode or trainer.execution, bool(kept), wanted, trainer.max_memory_gb, workers)
+        return _choice(Structure.of(job), mode or trainer.execution, bool(kept), wanted, trainer.max_memory_gb, at_once)
 
 
 def kept_as(job: Job, choice: Choice) -> str:
@@ -119,9 +133,14 @@ def kept_as(job: Job, choice: Choice) -> str:
     return f"{choice.mode} {choice.stack_size}" if _on_gpu(job.config) else choice.mode
 
 
+def places_to_train(config: Config) -> int:
+    """Stacks that may train at once: one a core. A GPU is kept busy by one, which is larger for it."""
+    return 1 if _on_gpu(config) else cores()
+
+
 def workers_of(config: Config) -> int:
-    """Cores that train: ``trainer.workers``, or all. A GPU is kept busy by one, whose stacks are larger for it."""
-    return config.trainer.workers or (1 if _on_gpu(config) else cores())
+    """How many stacks this process trains at once: ``trainer.workers``, or as many as may."""
+    return config.trainer.workers or places_to_train(config)
 
 
 def sharing_cores(config: Config, processes: int) -> list[str]:
@@ -138,7 +157,8 @@ def _usual_slots(config: Config) -> int:
 
     What ``Flow`` gives each of the launcher's workers at the start of a study, up to a power of two.
     """
-    share = -(-config.search.batch // (2 * max(1, config.launcher.workers)))
+    under_way = min(config.search.batch, config.search.n_trials)
+    share = -(-under_way // (2 * max(1, config.launcher.workers)))
     return min(MOST_SLOTS, 1 << (config.search.replicates * share - 1).bit_length())
 
 

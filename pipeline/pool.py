@@ -15,7 +15,7 @@ import torch
 
 from pipeline.device import reproducible, resolve_device
 from pipeline.forks import Fork, can_fork
-from pipeline.modes import notes
+from pipeline.notes import notes
 from pipeline.parts import Part, Trainer, choice_of, train_part, workers_of
 from pipeline.records import MemberRecord
 from pipeline.runner import Job, by_structure
@@ -30,25 +30,28 @@ class _Stopped(BaseException):
 
 
 class Pool:
-    """Runs calls that train, one on each core. Use as a context; leaving it stops what still runs.
+    """Runs calls that train, one on each core, reproducibly. Use as a context; leaving it stops what still runs.
 
     Args:
         forked: whether each core gets a process of its own, if that can be.
+        device: on which they train, ``auto`` or as ``resolve_device`` has it.
     """
 
-    def __init__(self, workers: int, forked: bool = False) -> None:
+    def __init__(self, workers: int, forked: bool = False, device: str = "cpu") -> None:
         self.workers = workers
         self._forks = [Fork(_answer) for _ in range(workers)] if forked and can_fork() else []
         self._free = list(self._forks)
         self._stop = threading.Event()
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, "training", initializer=self._begin)
+        self._settings = reproducible(resolve_device(device))
 
     def _begin(self) -> None:
         torch.set_num_threads(1)
         self._own.fork = self._free.pop() if self._free else None
 
     def __enter__(self) -> "Pool":
+        self._settings.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,6 +59,7 @@ class Pool:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for fork in self._forks:
             fork.end()
+        self._settings.__exit__(None, None, None)
 
     def submit(self, call: "Callable[[Trainer], Any]", progress: Callable[[float], None]) -> "Future[Any]":
         """Runs ``call(trainer)`` on one of the cores.
@@ -109,7 +113,7 @@ def run_jobs(
     parts = list(_parts(jobs, workers_of(jobs[0].config), kept, until))
     forked = len(parts) > 1 and all(part.choice.mode == "native" for _, part in parts)
     done = [0.0] * len(parts)
-    with reproducible(resolve_device(jobs[0].config.device)), Pool(workers_of(jobs[0].config), forked) as pool:
+    with Pool(workers_of(jobs[0].config), forked, jobs[0].config.device) as pool:
         futures = {
             pool.submit(partial(train_part, part), partial(done.__setitem__, i)): i for i, (_, part) in enumerate(parts)
         }

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from pipeline import tracking
 from pipeline.config import Config, masked_override
-from pipeline.console import Failures, note, progress, say
+from pipeline.console import Failures, note, progress, say, say_notes
 from pipeline.data import Dataset
-from pipeline.device import reproducible, resolve_device
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.late import Late
-from pipeline.modes import notes
 from pipeline.parts import workers_of
 from pipeline.pool import Pool
 from pipeline.provenance import command_line
@@ -103,7 +101,7 @@ class Shift:
             self.announce()
         else:
             say(f"study {search.name}: all {search.total} trials are there already, nothing to train")
-        with reproducible(resolve_device(search.config.device)), self._pool() as pool:
+        with self._pool() as pool:
             search.workers.start()
             if search.done:
                 self.catch_up()  # else the writer begins it: making a fresh store takes seconds
@@ -117,7 +115,7 @@ class Shift:
                     writer.submit(self._tracked(asked, record, started))
                     if (best := search.best) is not None:
                         bar.best(f"best {best.value:.4f}")
-                    _say_notes(bar.say)
+                    say_notes(bar.say)
                     self.failures.tell(record)
 
                 Flow(search, self.modes, pool, on_told, bar.update).run()
@@ -130,7 +128,7 @@ class Shift:
         say(
             f"study {search.name}: {search.total} trials x {search.config.search.replicates} replicates over {axes}"
             + (f", {search.done} done already" if search.done else "")
-            + (f", {len(search.others)} at work on it besides" if search.others else ""),
+            + (f", {search.trainers - 1} at work on it besides" if search.trainers > 1 else ""),
             f"{data.name}: {len(data.y_train)} training, {len(data.y_val)} validation, {len(data.y_test)} test rows",
         )
 
@@ -139,7 +137,8 @@ class Shift:
         search = self.search
         workers = workers_of(search.config)
         usual = Job(search.config, search.config.seed)
-        return Pool(workers, search.done < search.total and workers > 1 and self.modes.of(usual).mode == "native")
+        forked = search.done < search.total and workers > 1 and self.modes.of(usual).mode == "native"
+        return Pool(workers, forked, search.config.device)
 
     def catch_up(self) -> list[int]:
         """Mends what a crash has left in MLflow; finished trials that it lacks are trained again, to the same numbers.
@@ -175,9 +174,3 @@ class Shift:
     def _tracked(self, asked: Asked, record: TrialRecord, started: float) -> TrialRun:
         objective = None if record.pruned else self.search.objective(record)
         return TrialRun(asked.number, asked.config, asked.values, record, objective, started)
-
-
-def _say_notes(speak: Callable[[str], None] = say) -> None:
-    """What the engine found worth a line, once."""
-    while notes:
-        speak(f"note: {notes.pop(0)}")

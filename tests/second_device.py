@@ -8,24 +8,34 @@ import ctypes
 import gc
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from company import CASES, SEEDS, SLOTS, agree, bits, in_company, jobs, probes_of, trained
+from sqlalchemy.exc import SADeprecationWarning
 from test_flow import run, summary
 
-from pipeline import parts, runner
-from pipeline.device import device_name
+from pipeline import modes, parts, pool, runner
+from pipeline.config import compose
+from pipeline.device import GPU_SETTINGS, device_name
+from pipeline.errors import RunError
 from pipeline.loading import load_dataset
-from pipeline.modes import notes
+from pipeline.notes import notes
 from pipeline.parts import Part, Trainer, _smaller, choice_of, kept_as, sharing_cores, workers_of
 from pipeline.paused import Paused
 from pipeline.pool import run_jobs
+from pipeline.probes.numeric import on_cpu
 from pipeline.records import MemberRecord
-from pipeline.runner import Structure, setup, verdicts
+from pipeline.runner import Job, Structure, setup, verdicts
+from pipeline.verbs.sweep import sweep
 
 NAME = "second"
 HAS = 8 * 10**9
@@ -132,16 +142,59 @@ def short_of_memory_from_the_first(library: ctypes.CDLL) -> dict[str, object]:
     return {"notes": list(notes), "kept": kept, "later": kept_as(own[0], choice_of(own[0], kept))}
 
 
+def a_sweep(folder: Path) -> dict[str, object]:
+    """The whole command, and whether a GPU was set as it should be whenever something was trained, and tried."""
+    found: list[bool] = []
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any) -> Any:
+            found.append(all(getattr(of, name) == value for of, name, value in GPU_SETTINGS))
+            return call(*args)
+
+        return noting
+
+    keys = ["dataset=wine", "trainer.epochs=2", "search.n_trials=6", "search.confirm=2", "model.width=8", "device=auto"]
+    with (
+        patch.object(Trainer, "_train", noted(Trainer._train)),
+        patch.object(modes, "_time", noted(modes._time)),
+        redirect_stdout(StringIO()) as said,
+    ):
+        code = sweep(compose([*keys, f"tracking.dir={folder}/mlruns"]))
+    return {"exit code": code, "settings": found, "said": said.getvalue()}
+
+
+def decomposed() -> list[int]:
+    """How many matrices of three and copies of the first are decomposed, and whether all have their values."""
+    counts = []
+
+    def counted(matrices: torch.Tensor) -> torch.Tensor:
+        counts.append(len(matrices))
+        return torch.linalg.svdvals(matrices)
+
+    matrices = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    filled = torch.cat([matrices, matrices[:1].expand(5, 4, 5)])
+    same = torch.equal(on_cpu(counted, filled.to(NAME)).cpu(), torch.linalg.svdvals(filled))
+    return [*counts, int(same)]
+
+
+def refusal(job: Job, kept: str) -> str:
+    """What is said of a study that was begun so and can't be gone on with here."""
+    try:
+        return str(choice_of(job, kept))
+    except RunError as error:
+        return str(error)
+
+
 def studies(folder: Path, library: ctypes.CDLL) -> dict[str, object]:
     """Whether a study with pruning is the same whatever its stacks hold, and under other settings from a pause on."""
     library.second_device_rounds_by(SIZE)
 
     def told(name: str, *overrides: str) -> tuple[object, dict[int, list[str]]]:
         search, records = run(folder / name, "device=auto", "search.pruner=halving", *overrides)
-        modes.append(list(search.modes.values()))
+        kept.append(list(search.modes.values()))
         return summary(search), {number: list(map(bits, r.members)) for number, r in records.items()}
 
-    modes: list[list[str]] = []
+    kept: list[list[str]] = []
     whole = told("a", "trainer.workers=1")
     found = {
         "three workers": told("b", "trainer.workers=3") == whole,
@@ -151,16 +204,21 @@ def studies(folder: Path, library: ctypes.CDLL) -> dict[str, object]:
     rest = told("d", "trainer.stack_size=12", "trainer.max_memory_gb=0.001")
     found["gone on with"] = (rest[0], begun[1] | rest[1]) == whole
     library.second_device_rounds_by(NOTHING)
-    return {"same": found, "kept": modes}
+    return {"same": found, "kept": kept}
 
 
 def main(path: str, folder: str) -> None:
     library = load(path)
-    for module in (parts, runner):  # a configuration can't name this device
+    warnings.filterwarnings("ignore", category=SADeprecationWarning)  # MLflow's own use of SQLAlchemy
+    for module in (parts, pool, runner):  # a configuration can't name this device
         module.resolve_device = lambda device: NAME if device == "auto" else device  # type: ignore[attr-defined]
     own = jobs("plain", NAME)
-    many = "search.batch=300"
-    sizes = ([], [many], [many, "launcher.workers=4"], ["trainer.stack_size=40"], ["trainer.max_memory_gb=0.003"])
+    elsewhere = [refusal(own[0], "stacked"), refusal(jobs("plain", "cpu")[0], "stacked 64")]
+    many = ["search.batch=300", "search.n_trials=900"]
+    sizes = (
+        *([], many, [*many, "launcher.workers=4"], [*many, "search.n_trials=10"], ["trainer.stack_size=40"]),
+        *(["trainer.max_memory_gb=0.003"], ["trainer.max_memory_gb=0.006", "trainer.workers=2"]),
+    )
     found = {
         "refused": refused(),
         "cases": {case: dict(same(case, library)) for case in CASES},
@@ -172,12 +230,15 @@ def main(path: str, folder: str) -> None:
         "sizes": [choice_of(jobs("plain", NAME, "trainer.execution=stacked", *more)[0]).stack_size for more in sizes],
         "notes": list(notes),
         "kept": [asdict(choice_of(jobs("plain", NAME, *more)[0], "stacked 48")) for more in sizes],
+        "elsewhere": elsewhere,
         "verdicts": [v.score for v in verdicts(own)] == [v.score for v in verdicts(jobs("plain", "cpu"))],
         "data": str(setup(Structure.of(own[0]))[0].x_train.device),
         "held": str(load_dataset(own[0].config).x_train.device),
         "memory": short_of_memory(library),
         "begun short of memory": short_of_memory_from_the_first(library),
         "studies": studies(Path(folder), library),
+        "sweep": a_sweep(Path(folder)),
+        "decomposed": decomposed(),
     }
     print(json.dumps(found))
 

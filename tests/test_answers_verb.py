@@ -10,6 +10,8 @@ import pytest
 from conftest import run_command
 from mlflow.tracking import MlflowClient
 
+from pipeline.children import cores
+
 STUDY = ["trainer.epochs=2", "search.replicates=2", "model.width=8", "search.space.model.depth.choices=[1]"]
 ANSWERS = ["answers", "report.questions=[q1,q2]", "report.answers=out", "dataset=wine", "trainer.batch_size=32", *STUDY]
 
@@ -36,7 +38,7 @@ def test_answers_from_the_command_to_the_pages(home):
     done = run_command(*ANSWERS, cwd=home)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "2 of 2 studies to run, 36 networks" in done.stdout
+    assert f"2 of 2 studies to run, 36 networks, {min(cores(), 2)} processes at once" in done.stdout
     written = done.stdout.splitlines()[-4:]
     assert written[:2] == ["mlruns/reports/answers/answers.html", "out/answers.md"]
     assert all((home / path).is_file() for path in written)

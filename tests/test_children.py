@@ -31,5 +31,10 @@ def test_a_failure_is_told_in_its_own_words_and_ends_the_others(home):
         run_all({"bad": ["train", f"tracking.uri=sqlite:///{home}/bad.db"]}, 1)
 
 
-def test_cores_are_those_of_this_process():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+def test_cores_are_those_of_this_process(monkeypatch):
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    own = cores()
+    assert 1 <= own <= (os.cpu_count() or 1)
+    for given, expected in (("1", 1), ("900", own), ("0", own), ("", own), ("many", own)):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+        assert cores() == expected

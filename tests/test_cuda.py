@@ -59,7 +59,7 @@ def test_the_plain_loop_comes_to_about_the_same(case):
 
 @gpu
 def test_the_gpu_trains_stacks_of_hundreds():
-    stacked = [*WINE, "device=cuda", "trainer.execution=stacked", "search.batch=200"]
+    stacked = [*WINE, "device=cuda", "trainer.execution=stacked", "search.batch=200", "search.n_trials=200"]
     jobs = [Job(compose(stacked), seed) for seed in range(300)]
     assert choice_of(jobs[0]).stack_size == 512
     assert len({record.final["train/loss"] for record in run_jobs(jobs)}) == 300

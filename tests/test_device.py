@@ -86,9 +86,9 @@ def test_the_data_lie_there_and_the_verdict_is_that_of_the_cpu(seen):
 def test_one_worker_fills_stacks_of_what_a_study_has_under_way(seen):
     assert seen["workers"] == 1
     assert seen["shares"] == []
-    assert seen["sizes"][:4] == [64, 512, 128, 40]  # of 12, 150 and 38 trials x 3 replicates
-    assert seen["sizes"][4] < 64  # for want of memory
-    assert seen["notes"][0] == "no room for 64 networks in a stack; going on with 32"
+    assert seen["sizes"][:5] == [64, 512, 128, 16, 40]  # of 12, 150, 38 and 5 trials x 3 replicates
+    assert seen["sizes"][5] == seen["sizes"][6] < 64  # for want of memory, which two workers share
+    assert seen["notes"][0] == f"no room for 64 networks in a stack; going on with {seen['sizes'][5]}"
 
 
 def test_what_was_measured_of_other_stacks_changes_no_size(seen):
@@ -97,7 +97,15 @@ def test_what_was_measured_of_other_stacks_changes_no_size(seen):
 
 
 def test_what_a_study_was_begun_with_is_kept_under_any_settings(seen):
-    assert seen["kept"] == [{"mode": "stacked", "stack_size": 48}] * 5
+    assert seen["kept"] == [{"mode": "stacked", "stack_size": 48}] * 7
+
+
+def test_a_study_that_was_begun_on_another_device_is_not_gone_on_with(seen):
+    there = "and {} rounds otherwise: go on with it there, or anew"
+    assert seen["elsewhere"] == [
+        f"the study was begun on the CPU, {there.format('a GPU')}",
+        f"the study was begun on a GPU, {there.format('the CPU')}",
+    ]
 
 
 def test_where_memory_runs_out_stacks_are_halved(seen):
@@ -115,3 +123,14 @@ def test_a_study_keeps_what_fitted_when_it_was_begun(seen):
 def test_a_study_is_the_same_whatever_its_stacks_hold(seen):
     assert seen["studies"]["same"] == {"three workers": True, "gone on with": True, "another size": False}
     assert seen["studies"]["kept"] == [["stacked 8"], ["stacked 8"], ["stacked 12"], ["stacked 8"], ["stacked 8"]]
+
+
+def test_a_sweep_trains_all_that_it_trains_under_the_settings_of_a_gpu(seen):
+    assert seen["sweep"]["exit code"] == 0
+    assert len(seen["sweep"]["settings"]) > 4
+    assert all(seen["sweep"]["settings"])
+    assert "winner on 2 fresh seeds" in seen["sweep"]["said"]
+
+
+def test_copies_are_not_decomposed_again(seen):
+    assert seen["decomposed"] == [3, True]

@@ -6,10 +6,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pipeline.config import compose
-from pipeline.device import reproducible
 from pipeline.errors import UsageError
 from pipeline.flow import Flow, Modes, train_again
 from pipeline.pool import Pool
+from pipeline.runner import Job
 from pipeline.search import Search
 
 FLOW = [
@@ -29,7 +29,7 @@ def run(folder, *overrides):
     search = Search(compose([*FLOW, f"tracking.dir={folder}", "study.name=flow", *overrides]))
     told = {}
     try:
-        with reproducible(), Pool(search.config.trainer.workers or 2) as pool:
+        with Pool(search.config.trainer.workers or 2, device=search.config.device) as pool:
             Flow(
                 search,
                 Modes(search),
@@ -97,12 +97,35 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(preflight, tmp_path)
             if len(count) == limit:
                 raise StopError
 
-        with reproducible(), Pool(2) as pool, pytest.raises(StopError):
+        with Pool(2) as pool, pytest.raises(StopError):
             Flow(search, Modes(search), pool, stop, lambda _: None).run()
         search.abandon()
         search.close()
     rest, _ = run(tmp_path / "b", *more)
     assert summary(rest) == summary(whole)
+
+
+def test_what_another_worker_has_settled_is_kept(tmp_path):
+    config = compose([*FLOW, f"tracking.dir={tmp_path}", "study.name=flow"])
+    first, second = Search(config), Search(config)
+    earlier, later, job = Modes(first), Modes(second), Job(config, 0)
+    assert earlier.kept(job) is None
+    settled = later.of(job)
+    assert earlier.kept(job) == settled.mode
+    assert earlier.of(job) == settled
+    for search in (first, second):
+        search.close()
+
+
+def test_who_only_leads_leaves_the_stacks_to_the_others(tmp_path):
+    config = compose([*FLOW, f"tracking.dir={tmp_path}", "study.name=flow", "search.batch=24"])
+    leader, worker = Search(config), Search(config)
+    leader.workers.lead()
+    worker.board.sync()
+    assert worker.others == {leader.workers.own}
+    assert worker.trainers == 1
+    for search in (leader, worker):
+        search.close()
 
 
 def test_a_study_keeps_its_mode(tmp_path):

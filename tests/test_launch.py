@@ -13,10 +13,8 @@ import pytest
 from agreement import Agreement, agreement, journal, trials_of
 from conftest import QUICK, ROOT, run_command
 
-from pipeline.children import cores
 from pipeline.config import compose
 from pipeline.errors import UsageError
-from pipeline.launch.start import cores_of_each
 from pipeline.launch.workers import last_words
 
 TRIALS = 24
@@ -125,20 +123,6 @@ def test_what_no_launcher_takes(override):
     with pytest.raises(UsageError, match=r"^launcher\."):
         compose(["launcher=slurm", f"{override.partition('=')[0]}='{override.partition('=')[2]}'"
                  if " " in override or "\n" in override else override])  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (["launcher.workers=1"], [f"trainer.workers={cores()}"]),
-        (["launcher.workers=900"], ["trainer.workers=1"]),
-        (["launcher=slurm", "launcher.cpus_per_task=3"], ["trainer.workers=3"]),
-        (["launcher=slurm", "launcher.cpus_per_task=3", "launcher.gpus=1"], []),
-        (["launcher=slurm", "launcher.cpus_per_task=3", "device=cuda"], []),
-    ],
-)
-def test_each_worker_has_its_share_of_the_cores_but_of_a_gpu_none(overrides, expected):
-    assert cores_of_each(compose(["device=cpu", *overrides])) == expected
 
 
 def test_last_words_are_the_lab_s_own_where_there_are_any(tmp_path):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from conftest import run_command
 from torch import nn
 
 from pipeline import modes
@@ -16,6 +17,7 @@ from pipeline.execution import MODES
 from pipeline.init import InitSpec
 from pipeline.models import MLP
 from pipeline.native import NoCompilerError, build
+from pipeline.notes import notes
 from pipeline.plan import Member, Plan
 
 MEMBERS = [Member(0, InitSpec())]
@@ -26,7 +28,7 @@ PLAN = Plan(batch_size=16)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("INITLAB_CACHE", str(tmp_path / "cache"))
     build.library.cache_clear()
-    modes.notes.clear()
+    notes.clear()
     yield tmp_path / "cache"
     build.library.cache_clear()
 
@@ -115,7 +117,7 @@ def test_without_a_compiler_native_steps_aside_with_one_line(wine, monkeypatch, 
         build.library()
     for forced in ("auto", "native", "auto"):
         assert choose(MLP((13,), 3), wine, forced).mode in ("stacked", "loop")
-    (line,) = modes.notes
+    (line,) = notes
     assert "no C++ compiler" in line
 
 
@@ -180,14 +182,27 @@ def test_where_torch_compiles_nothing_the_compiled_mode_steps_aside_with_one_lin
 import torch
 from pipeline import modes
 from pipeline.config import compose
+from pipeline.notes import notes
 from pipeline.parts import choice_of
 from pipeline.runner import Job
 modes.WORTH_COMPILING_S = 0.0
 config = compose(["dataset=wine", "trainer.dtype=float64", "trainer.batch_size=16"])
-print(choice_of(Job(config, 0)).mode, modes.notes)
+print(choice_of(Job(config, 0)).mode, notes)
 """
     env = os.environ | {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    mode, notes = done.stdout.split(" ", 1)
+    mode, said = done.stdout.split(" ", 1)
     assert mode in ("stacked", "loop")
-    assert "without the compiled mode, which failed (InvalidCxxCompiler: No working C++ compiler" in notes
+    assert "without the compiled mode, which failed (InvalidCxxCompiler: No working C++ compiler" in said
+
+
+def test_a_compiled_mode_that_was_asked_for_and_fails_says_so_in_a_line(tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    keys = ["dataset=wine", "trainer.batch_size=16", "trainer.epochs=1", "trainer.execution=compiled"]
+    own = {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    done = run_command("train", *keys, cwd=tmp_path, **own)
+    assert done.returncode == 1
+    assert done.stderr.startswith("initlab: trainer.execution=compiled: torch's compiler failed: InvalidCxxCompiler")
+    assert done.stderr.count("\n") == 1

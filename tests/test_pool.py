@@ -15,7 +15,7 @@ from pipeline.device import reproducible
 from pipeline.errors import RunError
 from pipeline.free import is_out_of_memory
 from pipeline.memory import available_gb, member_bytes
-from pipeline.modes import notes
+from pipeline.notes import notes
 from pipeline.parts import Part, Trainer, train_part
 from pipeline.pool import Pool, run_jobs
 from pipeline.runner import Job, Structure, setup
@@ -60,7 +60,7 @@ def test_progress_is_told_on_the_calling_thread_and_grows():
 
 def test_leaving_the_pool_ends_what_runs():
     part, done = Part(jobs("trainer.epochs=1000000", seeds=1), 1_000_000), [0.0]
-    with reproducible(), Pool(1) as running:
+    with Pool(1) as running:
         future = running.submit(partial(train_part, part), partial(done.__setitem__, 0))
         while not done[0]:
             time.sleep(0.01)
@@ -97,7 +97,7 @@ def test_stacks_are_halved_until_they_fit(monkeypatch):
 LIMITED = """
 import resource, sys
 from pipeline.config import compose
-from pipeline.modes import notes
+from pipeline.notes import notes
 from pipeline.pool import run_jobs
 from pipeline.loading import load_dataset
 from pipeline.runner import Job, check

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of what git tracks, with this checkout's .venv."""
     if not (ROOT / ".venv" / ".ready").exists():
         pytest.skip("needs .venv as make sets it up")
@@ -40,10 +41,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    set_up = (ROOT / ".venv" / ".ready").stat().st_mtime
+    set_up = (ROOT / ".venv" / ".ready").stat().st_mtime - 10
     for name in ("pyproject.toml", "requirements.lock"):  # newer, they would have make install the copy into it
         os.utime(folder / name, (set_up, set_up))
-    return folder
+    yield folder
+    assert str(folder) not in installed()
+
+
+def installed() -> str:
+    """Where the .venv has the package from."""
+    return "".join(path.read_text() for path in (ROOT / ".venv").glob("lib/*/site-packages/*initlab*.pth"))
 
 
 def shell(command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -39,6 +39,16 @@ def test_workers_of_one_host_see_each_other_and_a_death_at_once(storage, tmp_pat
     assert not first.alive(name)
 
 
+def test_who_only_leads_is_alive_and_trains_nothing(storage, tmp_path):
+    first, second = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path).join()
+    assert first.others(training=True) == {second.own}
+    second.lead()
+    assert first.others() == {second.own}
+    assert first.others(training=True) == set()
+    second.beat()
+    assert first.others(training=True) == set()
+
+
 def test_who_leaves_says_so(storage, tmp_path):
     first, second = Workers(*storage, tmp_path).join(), Workers(*storage, tmp_path).join()
     second.end()

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import RunError, in_one_line
 from pipeline.execution.steps import Execution, Steps
+from pipeline.free import is_out_of_memory
 from pipeline.native import Ties
 from pipeline.optim import OptimizerSpec, Rates, StackedOptimizer, apply_step
 from pipeline.stack import Parameters, Stack
@@ -81,6 +83,8 @@ def _program(network: nn.Module, stack: Stack, spec: OptimizerSpec, decays: bool
 
 
 def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
+    from torch._dynamo.exc import TorchDynamoException  # takes half a second, which the other modes need not wait for
+
     differentiate, module = stack.differentiate, stack.module
 
     def step(
@@ -106,6 +110,11 @@ def _compiled(stack: Stack, spec: OptimizerSpec, decays: bool) -> Program:
         module.train()
         with _lock, warnings.catch_warnings():  # torch.compile is not safe to enter from two threads
             warnings.simplefilter("ignore")  # its own notes on what it could have done
-            return compiled(*args)
+            try:
+                return compiled(*args)
+            except TorchDynamoException as error:
+                if is_out_of_memory(error):
+                    raise
+                raise RunError(f"trainer.execution=compiled: torch's compiler failed: {in_one_line(error)}") from error
 
     return program

@@ -21,6 +21,8 @@ POLL_S = 5.0
 # Of a job's time before it is up, in which the worker stops and the job is put back in the queue.
 NOTICE_S = 30
 WAITS = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED")
+# Of Slurm's variables those that say how the cluster is reached, and not of which job a process is.
+OF_THE_SITE = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_TIME_FORMAT")
 # Names the job whose logs are in a folder, for who follows it later.
 MARK = "job"
 
@@ -124,8 +126,11 @@ def submit(
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """sbatch hands on what it finds in its own, which is this process's."""
+    """sbatch hands on what it finds in its own: this process's, less what tells of the job that this may be part of."""
     before = dict(os.environ)
+    for name in before:
+        if name.startswith(("SLURM_", "SRUN_")) and name not in OF_THE_SITE:
+            del os.environ[name]
     os.environ.update(variables)
     try:
         yield

@@ -36,6 +36,7 @@ def launch(shift: Shift, overrides: Sequence[str]) -> None:
     search = shift.search
     shift.announce()
     shift.late.begin()  # so that the workers find store and run made
+    search.workers.lead()
     search.workers.start()
     workers = _start(search.config, overrides, slug(search.name))
     say(workers.title)
@@ -48,18 +49,9 @@ def _start(config: Config, overrides: Sequence[str], name: str) -> Workers:
     make_writable(folder, "tracking.dir", config.tracking.dir)
     # What may hold a password goes through the environment: submitit and Slurm keep commands in files.
     given, variables = handed_on(config, overrides)
-    given = [*cores_of_each(config), *given]  # earlier than the user's, which therefore win
     if not isinstance(config.launcher, SlurmLauncher):
-        return Processes(config.launcher.workers, given, variables, folder)
+        own = sharing_cores(config, config.launcher.workers)  # earlier than the user's, which therefore win
+        return Processes(config.launcher.workers, [*own, *given], variables, folder)
     if store_uri(config).startswith("sqlite"):
         say("note: the MLflow store is an sqlite file, which hosts should not share: see docs/cluster.md")
     return submitted_before(folder) or submit(config.launcher, given, variables, folder, f"initlab-{name}")
-
-
-def cores_of_each(config: Config) -> list[str]:
-    """Overrides by which each worker trains on the cores that it has."""
-    launcher = config.launcher
-    if not isinstance(launcher, SlurmLauncher):
-        return sharing_cores(config, launcher.workers)
-    # One trains on a GPU, however many cores are beside it; whether a node has one this host can't see.
-    return [] if launcher.gpus or config.device == "cuda" else [f"trainer.workers={launcher.cpus_per_task}"]

@@ -35,7 +35,7 @@ class Board:
 
     Attributes:
         mine: numbers of the trials that this worker has.
-        others: who else is at work, as far as is known.
+        others: who else is at work, as far as is known. training: how many of them train.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Board:
         self.ledger, self.workers, self.lock = ledger, workers, lock
         self.mine: set[int] = set()
         self.others: set[str] = set()
+        self.training = 0
         self._storage, self._study, self._on_news = storage, study, on_news
         self._ids = [trial._trial_id for trial in ledger.trials]
         self._looked = -LOOK_S
@@ -92,7 +93,7 @@ class Board:
         if time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
-        self.others = self.workers.others()
+        self.others, self.training = self.workers.others(), len(self.workers.others(training=True))
         running = [n for n in self.ledger.open if n not in self.mine and self.ledger[n].state == TrialState.RUNNING]
         for number in running:
             if self.ledger[number].user_attrs.get(OWNER) not in self.others:

@@ -137,6 +137,11 @@ class Search:
         """Who else works on the study, as far as is known."""
         return self.board.others
 
+    @property
+    def trainers(self) -> int:
+        """How many train it, this one among them."""
+        return 1 + self.board.training
+
     def close(self) -> None:
         """Leaves the study to others."""
         with suppress(*AWAY):  # they will notice

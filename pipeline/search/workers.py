@@ -45,7 +45,7 @@ class Workers:
         self._folder = folder.resolve()
         self.own = own_name()
         self._latch = FileLatch(self._file(self.own))
-        self._count = 0
+        self._count, self._trains = 0, True
         self._seen: dict[str, tuple[int, float]] = {}  # by worker: its count, and when that was new
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,8 +62,13 @@ class Workers:
     def beat(self) -> None:
         """Gives a sign of life."""
         self._count += 1
-        sign = {"count": self._count, "host": _host(), "folder": str(self._folder)}
+        sign = {"count": self._count, "host": _host(), "folder": str(self._folder), "trains": self._trains}
         self._storage.set_study_user_attr(self._study, PREFIX + self.own, sign)
+
+    def lead(self) -> None:
+        """Says that this one trains nothing, but follows others."""
+        self._trains = False
+        self.beat()
 
     def start(self) -> None:
         """Gives one now and then, from a thread."""
@@ -98,9 +103,10 @@ class Workers:
         """Whether a worker is at work, this one or another."""
         return name in self.others() or (name == self.own and self._latch.taken)
 
-    def others(self) -> set[str]:
-        """The other workers that are alive."""
-        return {name for name, sign in self._signs().items() if self._lives(name, sign)}
+    def others(self, training: bool = False) -> set[str]:
+        """The other workers that are alive, or those of them that train."""
+        signs = {name: sign for name, sign in self._signs().items() if self._lives(name, sign)}
+        return {name for name, sign in signs.items() if sign.get("trains", True) or not training}
 
     def bury(self) -> None:
         """Forgets the dead, so that nobody need look at them again."""

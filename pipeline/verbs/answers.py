@@ -10,7 +10,7 @@ from pipeline.config import Config, compose, handed_on
 from pipeline.console import progress, say
 from pipeline.errors import UsageError
 from pipeline.loading import load_dataset
-from pipeline.parts import sharing_cores, workers_of
+from pipeline.parts import places_to_train, sharing_cores
 from pipeline.probes import PROBES
 from pipeline.report import build_report, check_folder, report_path, tell, write_answers
 from pipeline.search import axes_of, grid_size, planned, study_name, trial_counter
@@ -94,7 +94,7 @@ def _whole(study: Config) -> StudyRuns | None:
 def _train(missing: Mapping[str, Config], overrides: Sequence[str], total: int) -> None:
     sizes = {name: planned(study, axes_of(study)) for name, study in missing.items()}
     networks = sum(sizes[name] * study.search.replicates for name, study in missing.items())
-    at_once = min(workers_of(next(iter(missing.values()))), len(missing))
+    at_once = min(places_to_train(next(iter(missing.values()))), len(missing))
     say(f"{len(missing)} of {total} studies to run, {networks} networks, {at_once} processes at once")
     open_store(next(iter(missing.values())))  # so that the children need not wait for one of them to make it
     longest_first = sorted(missing, key=lambda name: -sizes[name])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline import report, tracking
 from pipeline.config import Config
-from pipeline.console import say, study_table
+from pipeline.console import say, say_notes, study_table
 from pipeline.data import Dataset
 from pipeline.exemplars import exemplar_jobs, exemplars_of, to_bytes
 from pipeline.flow import Modes
@@ -55,6 +55,7 @@ def _confirmed(shift: Shift, data: Dataset) -> tracking.StudyRuns:
     jobs = [Job(config, seed, keep_state=True) for seed in confirmation_seeds(config.seed, seeds)]
     record = TrialRecord(run_jobs(jobs, lambda _: check_signals(), kept=Modes(search).kept))
     check_signals()
+    say_notes()
     shift.failures.tell(record)
     model = ""
     if config.tracking.register_winner:
@@ -84,6 +85,7 @@ def _show_exemplars(search: Search, tracker: tracking.StudyTracker, data: Datase
     jobs = exemplar_jobs(search.config_of(best))
     records = run_jobs(jobs, lambda _: _meanwhile(), kept=Modes(search).kept)
     check_signals()
+    say_notes()
     tracker.log_exemplars(to_bytes(exemplars_of(jobs, records, data)), best.number)
 
 

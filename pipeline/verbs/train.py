@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.config import Config
-from pipeline.console import Failures, note, progress, say, table
+from pipeline.console import Failures, note, progress, say, say_notes, table
 from pipeline.interrupt import check as check_signals
 from pipeline.interrupt import deferred
 from pipeline.loading import load_dataset
@@ -35,6 +35,7 @@ def train(config: Config, flags: Sequence[str] = ()) -> int:
 
         (record,) = run_jobs([job], on_progress)
         run_id = track_single(config, data, record, verdict, started, Outage(config, note))
+    say_notes()
     rows = [[name, _number(record.init.get(name)), _number(value)] for name, value in record.final.items()]
     say("", *table(["metric", "before", "after"], rows), "")
     Failures(say).tell(TrialRecord([record]))
