@@ -119,9 +119,9 @@ def test_what_another_worker_has_settled_is_kept(tmp_path):
 
 def test_who_only_leads_leaves_the_stacks_to_the_others(tmp_path):
     config = compose([*FLOW, f"tracking.dir={tmp_path}", "study.name=flow", "search.batch=24"])
-    leader, worker = Search(config), Search(config)
+    leader = Search(config)
     leader.workers.lead()
-    worker.board.sync()
+    worker = Search(config)
     assert worker.others == {leader.workers.own}
     assert worker.trainers == 1
     for search in (leader, worker):

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,11 @@ class Site:
     secrets: tuple[str, ...]
     database_log: Path
 
-    def start(self, verb: str, *overrides: str, log: Path | None = None) -> "subprocess.Popen[str]":
-        """``initlab VERB``, with its output in a file or in pipes."""
-        command = [sys.executable, "-P", "-m", "pipeline", verb, *overrides]
+    def start(
+        self, verb: str, *overrides: str, log: Path | None = None, inside: Sequence[str] = ()
+    ) -> "subprocess.Popen[str]":
+        """``initlab VERB``, with its output in a file or in pipes; ``inside`` a command that runs commands."""
+        command = [*inside, sys.executable, "-P", "-m", "pipeline", verb, *overrides]
         with nullcontext(subprocess.PIPE) if log is None else log.open("w") as output:
             return subprocess.Popen(
                 command,

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from agreement import Agreement, agreement, trials_of
 from loopback import Site, queue, slurm, wait_until
@@ -89,6 +90,31 @@ def test_a_sweep_that_was_killed_follows_its_jobs_again(slurm_site: Site):
     assert second.returncode == 0, errors
     assert re.findall(r"as Slurm job (\d+)", out) == sorted(before)
     assert agreement(site.optuna(), "followed", site.tracking, TRIALS) == WHOLE
+
+
+def test_a_sweep_in_a_job_submits_others_that_are_not_bound_as_it_is(slurm_site: Site, figure):
+    site = slurm_site
+    srun = ["srun", "--quiet", "--partition=low", "--ntasks=1", "--cpus-per-task=2", "--cpu-bind=none"]
+    few = ["launcher.workers=2", "search.n_trials=12"]
+    sweep = site.start("sweep", *keys(site, "inside"), *few, inside=srun)
+    wait_until("both workers run", lambda: len(workers()) == 2)
+    environments = [worker.environ() for worker in workers()]
+    given = {environment.get("SLURM_CPUS_PER_TASK") for environment in environments}
+    bound = {environment.get("SLURM_CPU_BIND") for environment in environments}
+    out, errors = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, errors
+    assert "initlab" not in errors  # srun itself remarks that this cluster can't bind
+    assert "2 workers as Slurm job" in out
+    assert agreement(site.optuna(), "inside", site.tracking, 12) == WHOLE
+    figure(f"from a job with 2 cores: workers on {given} core, bound to {bound}")
+    assert given == {"1"}
+    assert bound == {None}  # but it was quiet,none for the sweep
+
+
+def workers() -> list[psutil.Process]:
+    """The tasks of Slurm jobs that train."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if (process.info["cmdline"] or [])[2:4] == ["-m", "submitit.core._submit"]]
 
 
 def test_jobs_that_fail_are_told_of_with_their_words(slurm_site: Site):
