@@ -8,6 +8,7 @@ lock.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -44,22 +45,23 @@ class Pool:
         self._stop = threading.Event()
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, "training", initializer=self._begin)
-        self._settings = reproducible(resolve_device(device))
+        self._settings = ExitStack()
+        self._device = resolve_device(device)
 
     def _begin(self) -> None:
         torch.set_num_threads(1)
         self._own.fork = self._free.pop() if self._free else None
 
     def __enter__(self) -> "Pool":
-        self._settings.__enter__()
+        self._settings.enter_context(reproducible(self._device))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for fork in self._forks:
-            fork.end()
-        self._settings.__exit__(None, None, None)
+        with self._settings:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            for fork in self._forks:
+                fork.end()
 
     def submit(self, call: "Callable[[Trainer], Any]", progress: Callable[[float], None]) -> "Future[Any]":
         """Runs ``call(trainer)`` on one of the cores.
